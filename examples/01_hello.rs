@@ -1,0 +1,2 @@
+//! Greets.
+fn main() {}
