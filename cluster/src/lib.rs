@@ -1,1 +1,5 @@
-//! Laid out; filled by the commits that follow.
+//! Who owns what: pure values and functions.
+
+mod ids;
+
+pub use ids::*;

@@ -1,0 +1,105 @@
+//! [`TableDef`]: a table as the app declares it.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::codec::{Bincode, Data, SharedCodec, default_table_key_codec};
+
+/// A table, declared once ([`crate::app`]-wide): what it is called and how its keys and values are written. An agent's
+/// factory turns it into the [`super::Table`] of its shard.
+pub struct TableDef<K, V> {
+    pub(crate) name: Arc<str>,
+    pub(crate) keys: SharedCodec<K>,
+    pub(crate) values: SharedCodec<V>,
+    pub(crate) config: Arc<Mutex<TableConfig>>,
+}
+
+impl<K, V> Clone for TableDef<K, V> {
+    fn clone(&self) -> Self {
+        Self {
+            name: self.name.clone(),
+            keys: self.keys.clone(),
+            values: self.values.clone(),
+            config: self.config.clone(),
+        }
+    }
+}
+
+/// The settings of a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableConfig {
+    /// The version of its values' type: a stored value of another version is an error, not a guess.
+    pub version: u8,
+    /// How many standbys each of its shards has.
+    pub standbys: u32,
+    /// Kept in memory, restored from the changelog at each start.
+    pub in_memory: bool,
+}
+
+impl<K: Data, V: Data> TableDef<K, V> {
+    /// A table with the default codecs: keys as in [`default_table_key_codec`], values by [`Bincode`].
+    pub fn new(name: &str) -> Self {
+        Self {
+            name: name.into(),
+            keys: default_table_key_codec(),
+            values: Arc::new(Bincode),
+            config: Arc::new(Mutex::new(TableConfig {
+                version: 1,
+                standbys: 0,
+                in_memory: false,
+            })),
+        }
+    }
+}
+
+impl<K, V> TableDef<K, V> {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its settings as they are now.
+    pub fn config(&self) -> TableConfig {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, TableConfig> {
+        self.config.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many standbys each shard has: replicas on other nodes that take over when its node dies. 0 unless set.
+    #[must_use]
+    pub fn standbys(self, standbys: u32) -> Self {
+        self.lock().standbys = standbys;
+        self
+    }
+
+    /// The version of the values' type, 1 unless set. Raise it when stored values could be misread; what is stored
+    /// under another version is then refused with an error that names both.
+    #[must_use]
+    pub fn version(self, version: u8) -> Self {
+        self.lock().version = version;
+        self
+    }
+
+    /// Keeps the shards in memory instead of RocksDB: every start restores them from the changelog. A shard is in
+    /// memory if all its tables are.
+    #[must_use]
+    pub fn in_memory(self) -> Self {
+        self.lock().in_memory = true;
+        self
+    }
+
+    /// Another codec for keys. Ranges are in the order of its bytes.
+    #[must_use]
+    pub fn key_codec(mut self, codec: impl crate::codec::Codec<K>) -> Self {
+        self.keys = Arc::new(codec);
+        self
+    }
+
+    /// Another codec for values.
+    #[must_use]
+    pub fn value_codec(mut self, codec: impl crate::codec::Codec<V>) -> Self {
+        self.values = Arc::new(codec);
+        self
+    }
+}

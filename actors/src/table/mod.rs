@@ -1,0 +1,70 @@
+//! Tables: typed, sharded by partition, kept in a store, written to a changelog.
+//!
+//! The way of a write: [`Table`] -> `cells` (decoded, dirty) -> sealed into a commit as a changelog record -> [`Replay`]
+//! -> store. The way of a read: `cells` -> store.
+
+mod cells;
+mod def;
+mod handle;
+mod query;
+mod replay;
+mod scan;
+mod scope;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+pub use cells::CacheBudget;
+pub use def::{TableConfig, TableDef};
+pub use handle::Table;
+pub(crate) use handle::{AnyTable, TableHome, TableShard};
+pub use query::TableReader;
+pub use replay::{
+    Changelog, INPUTS_KEY, Inputs, Replay, STATE_KEY, StoreState, agent_input, escape, table_prefix,
+};
+pub use scan::Scan;
+pub(crate) use scope::{Scope, Ticket};
+
+use crate::codec::CodecError;
+use crate::port::StoreError;
+
+/// Why a table did not do it. To be passed on by a handler with `?`: the record is undone, and tried again or not as
+/// its agent is supervised.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TableError {
+    /// Another record that is still being handled has touched the key. The runtime undoes this record and takes it up
+    /// again when that one is finished, whatever the handler makes of this error.
+    #[error("table {0}: the key is being used by another record that is not finished yet")]
+    Busy(Arc<str>),
+    /// A key or value that its codec cannot write or read.
+    #[error("table {table}: {error}")]
+    Codec {
+        /// The table.
+        table: Arc<str>,
+        /// What the codec says.
+        error: CodecError,
+    },
+    /// A stored value of another version or format.
+    #[error(
+        "table {table}: a stored value has format {} version {}, but the app declares format {} version {}: run the \
+         version of the app that wrote it, or give the table another name and fill it anew with `reset`",
+        stored.0, stored.1, declared.0, declared.1
+    )]
+    Version {
+        /// The table.
+        table: Arc<str>,
+        /// Format and version of the stored value.
+        stored: (u8, u8),
+        /// Format and version that the app declares.
+        declared: (u8, u8),
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A write outside of a handler: it would belong to no record and no transaction.
+    #[error(
+        "table {0}: written to while no record is being handled; write from `handle`, `started` or a timer"
+    )]
+    NotHandling(Arc<str>),
+}

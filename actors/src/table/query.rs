@@ -1,0 +1,101 @@
+//! [`TableReader`]: a table as queries see it: committed values, as JSON, read from the store of a shard.
+
+use std::hash::Hash;
+use std::ops::Bound;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::handle::decode_stored;
+use super::{TableDef, TableError, table_prefix};
+use crate::codec::{CodecError, Data};
+use crate::port::{KeyRange, Order, Store};
+
+/// Reads a table of any type for queries: by what it holds in stores, without the agents' cells, so that a query
+/// disturbs nobody and sees committed values only.
+pub trait TableReader: Send + Sync {
+    /// The bytes of a key given as text: as it is for a table of strings, else as JSON.
+    fn key(&self, text: &str) -> Result<Vec<u8>, TableError>;
+
+    /// The value of the key with these bytes.
+    fn get(&self, store: &dyn Store, key: &[u8]) -> Result<Option<Value>, TableError>;
+
+    /// At most `limit` entries from `from` to `to` (bytes of keys, see [`TableReader::key`]), in key order.
+    fn scan(
+        &self,
+        store: &dyn Store,
+        from: Bound<Vec<u8>>,
+        to: Bound<Vec<u8>>,
+        limit: usize,
+    ) -> Result<Vec<(Value, Value)>, TableError>;
+}
+
+impl<K: Data + Hash + Eq + Clone, V: Data> TableReader for TableDef<K, V> {
+    fn key(&self, text: &str) -> Result<Vec<u8>, TableError> {
+        let codec_error = |error| TableError::Codec {
+            table: self.name.clone(),
+            error,
+        };
+        let as_string = serde_json::from_value::<K>(Value::String(text.to_owned()));
+        let key = as_string
+            .or_else(|_| serde_json::from_str(text))
+            .map_err(|error| {
+                codec_error(CodecError::new(format!(
+                    "{text:?} is not a key of this table, as text or as JSON: {error}"
+                )))
+            })?;
+        let mut bytes = Vec::new();
+        self.keys.encode(&key, &mut bytes).map_err(codec_error)?;
+        Ok(bytes)
+    }
+
+    fn get(&self, store: &dyn Store, key: &[u8]) -> Result<Option<Value>, TableError> {
+        let mut store_key = table_prefix(&self.name);
+        store_key.extend_from_slice(key);
+        let stored = store.get(&store_key)?;
+        stored.map(|bytes| to_json(self, &bytes)).transpose()
+    }
+
+    fn scan(
+        &self,
+        store: &dyn Store,
+        from: Bound<Vec<u8>>,
+        to: Bound<Vec<u8>>,
+        limit: usize,
+    ) -> Result<Vec<(Value, Value)>, TableError> {
+        let prefix = table_prefix(&self.name);
+        let all = KeyRange::prefix(&prefix);
+        let within = |bound: Bound<Vec<u8>>, open_end: Bound<Vec<u8>>| match bound {
+            Bound::Unbounded => open_end,
+            bound => bound.map(|key| [&prefix[..], &key].concat()),
+        };
+        let range = KeyRange {
+            from: within(from, all.from),
+            to: within(to, all.to),
+        };
+        let page = store.page(&range, Order::Ascending, limit)?;
+        page.iter()
+            .map(|(key, value)| {
+                let key =
+                    self.keys
+                        .decode(&key[prefix.len()..])
+                        .map_err(|error| TableError::Codec {
+                            table: self.name.clone(),
+                            error,
+                        })?;
+                Ok((json_of(&self.name, &key)?, to_json(self, value)?))
+            })
+            .collect()
+    }
+}
+
+fn to_json<K, V: Data>(def: &TableDef<K, V>, bytes: &[u8]) -> Result<Value, TableError> {
+    json_of(&def.name, &decode_stored(def, def.config().version, bytes)?)
+}
+
+fn json_of(table: &Arc<str>, value: &impl serde::Serialize) -> Result<Value, TableError> {
+    serde_json::to_value(value).map_err(|error| TableError::Codec {
+        table: table.clone(),
+        error: CodecError::new(error),
+    })
+}

@@ -1,0 +1,224 @@
+//! [`Replay`]: how changelog records change a store. One function for active, standby, restore and test driver (S4).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use tanist_cluster::{Offset, ShardId};
+
+use crate::codec::is_known_format;
+use crate::port::{Changes, Store, StoreError};
+use crate::tracker::Progress;
+
+/// The key in a changelog under which a commit writes what it has finished of the shard's inputs. No other key begins
+/// with `0xff` and a byte that is not `0xff`: see [`escape`].
+pub const INPUTS_KEY: &[u8] = b"\xfftanist.inputs";
+
+/// The key in a store under which [`StoreState`] stands. Table names are not empty, so no table's prefix begins so.
+pub const STATE_KEY: &[u8] = b"\0";
+
+/// What a shard has finished of its inputs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inputs {
+    /// Counts the shard's commits: where a shard has several changelogs, the record with the highest is the latest.
+    pub commit: u64,
+    /// Progress of each agent, by [`agent_input`].
+    pub agents: BTreeMap<String, Progress>,
+}
+
+/// How an agent's progress is named: by the agent and its topic, so that an agent that is given another topic begins
+/// that one anew.
+pub fn agent_input(agent: &str, topic: &str) -> String {
+    format!("{agent}@{topic}")
+}
+
+/// Where a store stands: in the same batch as the data that it tells of (S3).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoreState {
+    /// The app that the store belongs to.
+    pub app: String,
+    /// The shard.
+    pub shard: ShardId,
+    /// The inputs that it contains.
+    pub inputs: Inputs,
+    /// How far each changelog, by its topic, has been replayed: the next offset to read.
+    pub changelogs: BTreeMap<Arc<str>, Offset>,
+}
+
+impl StoreState {
+    /// The state of a store that nothing has been written to.
+    pub fn new(app: &str, shard: &ShardId) -> Self {
+        Self {
+            app: app.to_owned(),
+            shard: shard.clone(),
+            inputs: Inputs::default(),
+            changelogs: BTreeMap::new(),
+        }
+    }
+
+    /// Reads it from `store`; `path` is what to call the store in an error. Refuses a store of another app or shard.
+    pub fn load(
+        store: &dyn Store,
+        app: &str,
+        shard: &ShardId,
+        path: &str,
+    ) -> Result<Self, StoreError> {
+        let corrupt = |reason: String| StoreError::Corrupt {
+            path: path.to_owned(),
+            reason,
+        };
+        let Some(bytes) = store.get(STATE_KEY)? else {
+            return Ok(Self::new(app, shard));
+        };
+        let state: Self = serde_json::from_slice(&bytes).map_err(|error| {
+            corrupt(format!(
+                "its position cannot be read ({error}); it was written by a newer version, or damaged: move it away \
+                 and it is rebuilt from the changelog"
+            ))
+        })?;
+        if state.app != app || state.shard != *shard {
+            return Err(corrupt(format!(
+                "it belongs to shard {} of app `{}`, not to {shard} of `{app}`: give each app a data directory of \
+                 its own",
+                state.shard, state.app
+            )));
+        }
+        Ok(state)
+    }
+}
+
+/// A changelog of a shard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Changelog {
+    /// Its topic.
+    pub topic: Arc<str>,
+    /// The prefix of its table's keys in the store.
+    pub prefix: Vec<u8>,
+}
+
+/// The prefix of a table's keys in a store: the name's length and the name, which is stable whatever other tables come
+/// and go, and which no other table's prefix begins with.
+pub fn table_prefix(name: &str) -> Vec<u8> {
+    debug_assert!(
+        !name.is_empty() && name.len() < 256,
+        "table names are 1 to 255 bytes"
+    );
+    let mut prefix = vec![name.len() as u8];
+    prefix.extend_from_slice(name.as_bytes());
+    prefix
+}
+
+/// Turns a table's key into a changelog key: the same bytes, but that a leading `0xff` is doubled.
+pub fn escape(key: &[u8], into: &mut Vec<u8>) {
+    if key.first() == Some(&0xff) {
+        into.push(0xff);
+    }
+    into.extend_from_slice(key);
+}
+
+/// Reads changelog records and collects what they mean for the store.
+pub struct Replay {
+    changelogs: Arc<[Changelog]>,
+    state: StoreState,
+    changes: Changes,
+}
+
+impl Replay {
+    /// Goes on from `state`.
+    pub fn new(changelogs: Arc<[Changelog]>, state: StoreState) -> Self {
+        Self {
+            changelogs,
+            state,
+            changes: Changes::default(),
+        }
+    }
+
+    /// Takes in a record of the changelog at `changelog` in the list given to [`Replay::new`].
+    pub fn record(
+        &mut self,
+        changelog: usize,
+        key: &[u8],
+        value: Option<&[u8]>,
+    ) -> Result<(), StoreError> {
+        let Changelog { topic, prefix } = &self.changelogs[changelog];
+        let key = match key {
+            [0xff, 0xff, ..] => &key[1..],
+            [0xff, ..] => return self.inputs(changelog, key, value),
+            _ => key,
+        };
+        match value {
+            None => self.changes.delete(prefix, key),
+            Some(value) if is_known_format(value) => self.changes.put(prefix, key, value),
+            Some(_) => return Err(foreign(topic, "a value in no format of a Tanist table")),
+        }
+        Ok(())
+    }
+
+    fn inputs(
+        &mut self,
+        changelog: usize,
+        key: &[u8],
+        value: Option<&[u8]>,
+    ) -> Result<(), StoreError> {
+        let topic = &self.changelogs[changelog].topic;
+        let Some(value) = value.filter(|_| key == INPUTS_KEY) else {
+            return Err(foreign(
+                topic,
+                "a reserved key that this version does not know",
+            ));
+        };
+        let inputs: Inputs = serde_json::from_slice(value).map_err(|error| {
+            foreign(
+                topic,
+                &format!("input positions that cannot be read ({error})"),
+            )
+        })?;
+        if inputs.commit >= self.state.inputs.commit {
+            self.state.inputs = inputs;
+        }
+        Ok(())
+    }
+
+    /// All of that changelog below `next` has been taken in.
+    pub fn reached(&mut self, changelog: usize, next: Offset) {
+        let topic = &self.changelogs[changelog].topic;
+        match self.state.changelogs.get_mut(topic) {
+            Some(offset) => *offset = next.max(*offset),
+            None => {
+                self.state.changelogs.insert(topic.clone(), next);
+            }
+        }
+    }
+
+    /// Where the store stands when what has been taken in so far is applied.
+    pub fn state(&self) -> &StoreState {
+        &self.state
+    }
+
+    /// The changelogs, in the order by which [`Replay::record`] counts them.
+    pub fn changelogs(&self) -> &Arc<[Changelog]> {
+        &self.changelogs
+    }
+
+    /// Bytes that wait to be taken.
+    pub fn pending_bytes(&self) -> usize {
+        self.changes.size_bytes()
+    }
+
+    /// What has been taken in since the last time, with the position: to be applied in one batch.
+    pub fn take(&mut self) -> Changes {
+        let state = serde_json::to_vec(&self.state).expect("plain values become JSON");
+        self.changes.put(STATE_KEY, &[], &state);
+        std::mem::take(&mut self.changes)
+    }
+}
+
+fn foreign(topic: &str, what: &str) -> StoreError {
+    StoreError::Corrupt {
+        path: format!("changelog {topic}"),
+        reason: format!(
+            "it holds {what}: another program has written to it, or a newer version of this app. Give the app an id \
+             of its own, or remove the foreign records"
+        ),
+    }
+}

@@ -1,0 +1,109 @@
+//! [`Tracker`]: which records of a partition an agent has finished, and the offset that may be committed (S6).
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+use tanist_cluster::Offset;
+
+/// How far an agent has come in a partition. Part of a shard's state, written with every commit.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// The smallest unfinished offset: all below it are finished.
+    pub next: Offset,
+    /// Offsets above `next` that are finished all the same, because `concurrency(n)` let them overtake. They must not
+    /// be handled again: their effects are in the same commit.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub done: BTreeSet<Offset>,
+}
+
+/// Follows the records of one partition through an agent.
+///
+/// A record is *begun* once, in offset order, and *finished* once, in any order.
+#[derive(Clone, Debug, Default)]
+pub struct Tracker {
+    /// Begun and not finished.
+    unfinished: BTreeSet<Offset>,
+    /// Finished, above the smallest of `unfinished`.
+    done: BTreeSet<Offset>,
+    /// One past the largest offset begun or known to be passed.
+    end: Offset,
+}
+
+impl Tracker {
+    /// Goes on from what was committed.
+    pub fn resume(progress: &Progress) -> Self {
+        Self {
+            unfinished: BTreeSet::new(),
+            done: progress.done.clone(),
+            end: progress.next,
+        }
+    }
+
+    /// True if the record at `offset` was finished before the restart: pass over it.
+    pub fn is_done(&self, offset: Offset) -> bool {
+        !self.done.is_empty() && self.done.contains(&offset)
+    }
+
+    /// A record is taken up.
+    pub fn begin(&mut self, offset: Offset) {
+        debug_assert!(offset >= self.end, "{offset} begun after {}", self.end);
+        self.unfinished.insert(offset);
+        self.pass(offset.next());
+    }
+
+    /// A record is finished: its effects are staged.
+    pub fn finish(&mut self, offset: Offset) {
+        let was_unfinished = self.unfinished.remove(&offset);
+        debug_assert!(was_unfinished, "{offset} finished, but not begun");
+        if self.unfinished.first().is_some_and(|first| *first < offset) {
+            self.done.insert(offset);
+        }
+        self.forget_passed();
+    }
+
+    /// Both at once, for the record after the last one while nothing else is unfinished: what an agent without
+    /// concurrency does, at the cost of a comparison.
+    pub fn finish_next(&mut self, offset: Offset) {
+        debug_assert!(self.unfinished.is_empty(), "records are in flight");
+        self.pass(offset.next());
+        if !self.done.is_empty() {
+            self.forget_passed();
+        }
+    }
+
+    /// Nothing below `offset` will come any more: what lies between were markers or compacted records.
+    pub fn pass(&mut self, offset: Offset) {
+        self.end = self.end.max(offset);
+    }
+
+    /// A record that was begun is given back, to be begun again.
+    pub fn give_back(&mut self, offset: Offset) -> bool {
+        self.unfinished.remove(&offset)
+    }
+
+    /// How many records are begun and not finished.
+    pub fn in_flight(&self) -> usize {
+        self.unfinished.len()
+    }
+
+    /// The smallest unfinished offset: what may be committed.
+    pub fn committable(&self) -> Offset {
+        self.unfinished.first().copied().unwrap_or(self.end)
+    }
+
+    /// What is to be written with a commit.
+    pub fn progress(&self) -> Progress {
+        let next = self.committable();
+        Progress {
+            next,
+            done: self.done.range(next..).copied().collect(),
+        }
+    }
+
+    fn forget_passed(&mut self) {
+        let next = self.committable();
+        while self.done.first().is_some_and(|first| *first < next) {
+            self.done.pop_first();
+        }
+    }
+}
