@@ -1,1 +1,25 @@
-//! Laid out; filled by the commits that follow.
+//! An embedded broker that speaks Kafka's protocol, **for development and tests only**: it keeps everything in memory, has no
+//! replicas, and knows no authentication.
+//!
+//! The way of a record: a client's bytes come in through `wire`, or a test's calls through `port`; both end in `core`, a log as a
+//! pure value, where `core::topic` → `core::partition` → `core::batch` store it and `core::transaction` says whether it counts.
+//! `faults` decides which calls go wrong, by order of a test.
+
+// The wire face, which comes next, uses the rest.
+#[allow(dead_code, unused_imports)]
+mod core;
+mod error;
+mod faults;
+#[allow(dead_code)]
+mod hub;
+mod port;
+
+pub use crate::core::{
+    Aborted, Bounds, Cleanup, Committed, Fetched, Isolation, LogRecord, Millis, NewRecord,
+    OffsetSpec, Outcome, Producer, Settings, TopicConfig, TopicDescription, TopicPartition,
+    TransactionState,
+};
+pub use error::{BrokerError, Result};
+pub use faults::{Fault, FaultRule, Faults, RuleId};
+pub use kafka_protocol::messages::ApiKey;
+pub use port::{BrokerPort, Stamp, TransactionalProducer};
