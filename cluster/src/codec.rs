@@ -1,0 +1,221 @@
+//! The control log's records as bytes: keys are text, values JSON, so that Kafka's own tools can show them.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::control::{Entry, Key, Record};
+use crate::ids::{Epoch, Generation, MemberId};
+
+/// The format that this build writes, and the newest that it reads.
+pub const FORMAT: u32 = 1;
+
+/// Why a record of the control log cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    /// A newer build wrote it.
+    #[error(
+        "the control log has a record of format {found} at key {key}, this build reads up to {FORMAT}: \
+         upgrade this node to the build that the others run"
+    )]
+    NewerFormat {
+        /// The record's key.
+        key: String,
+        /// Its format.
+        found: u32,
+    },
+    /// Not written by any build of ours, or a kind of record that this one does not know.
+    #[error(
+        "the control log has a record that this build does not understand at key {key} ({cause}): \
+         if other nodes run a newer build, upgrade this one, else some other program has written to the topic"
+    )]
+    Malformed {
+        /// The record's key.
+        key: String,
+        /// What is wrong with it.
+        cause: String,
+    },
+}
+
+#[derive(Serialize)]
+struct Written<'a> {
+    format: u32,
+    record: &'a Record,
+}
+
+#[derive(Deserialize)]
+struct Format {
+    format: u32,
+}
+
+#[derive(Deserialize)]
+struct Read {
+    record: Record,
+}
+
+impl Record {
+    /// The value to be written under [`Record::key`].
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let written = Written {
+            format: FORMAT,
+            record: self,
+        };
+        serde_json::to_vec(&written).expect("a record has only keys that are text or numbers")
+    }
+}
+
+impl Entry {
+    /// Reads a record of the control log; no value is a tombstone.
+    ///
+    /// A tombstone of a kind of key that this build does not know is `None`: there is nothing to forget.
+    ///
+    /// # Errors
+    /// A record of a newer build, or of another program. The reader must stop: a view without it would differ from the
+    /// views of others (S9).
+    pub fn decode(key: &[u8], value: Option<&[u8]>) -> Result<Option<Self>, DecodeError> {
+        let text = String::from_utf8_lossy(key);
+        let Some(value) = value else {
+            return Ok(text.parse().ok().map(Self::Tombstone));
+        };
+        let malformed = |cause: String| DecodeError::Malformed {
+            key: text.to_string(),
+            cause,
+        };
+        let Format { format: found } =
+            serde_json::from_slice(value).map_err(|error| malformed(error.to_string()))?;
+        if found > FORMAT {
+            let key = text.into_owned();
+            return Err(DecodeError::NewerFormat { key, found });
+        }
+        let Read { record } =
+            serde_json::from_slice(value).map_err(|error| malformed(error.to_string()))?;
+        if record.key().to_string() != text {
+            return Err(malformed(format!("its value belongs to {}", record.key())));
+        }
+        Ok(Some(Self::Record(record)))
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Member(incarnation) => write!(f, "member/{incarnation}"),
+            Self::Armed(member, generation) => write!(f, "armed/{member}/{generation}"),
+            Self::Plan(epoch, author) => write!(f, "plan/{epoch}/{author}"),
+            Self::Released(epoch, member, shard) => write!(f, "released/{epoch}/{member}/{shard}"),
+        }
+    }
+}
+
+/// A text that is no key of the control log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a key of the control log")]
+pub struct NotAKey;
+
+impl FromStr for Key {
+    type Err = NotAKey;
+
+    fn from_str(text: &str) -> Result<Self, NotAKey> {
+        fn number<T: FromStr>(text: &str) -> Result<T, NotAKey> {
+            text.parse().map_err(|_| NotAKey)
+        }
+        let (kind, rest) = text.split_once('/').ok_or(NotAKey)?;
+        let mut parts = rest.splitn(if kind == "released" { 3 } else { 2 }, '/');
+        let mut next = || parts.next().ok_or(NotAKey);
+        match kind {
+            "member" => Ok(Self::Member(number(rest)?)),
+            "armed" => Ok(Self::Armed(
+                MemberId(number(next()?)?),
+                Generation(number(next()?)?),
+            )),
+            "plan" => Ok(Self::Plan(
+                Epoch(number(next()?)?),
+                MemberId(number(next()?)?),
+            )),
+            "released" => Ok(Self::Released(
+                Epoch(number(next()?)?),
+                MemberId(number(next()?)?),
+                number(next()?)?,
+            )),
+            _ => Err(NotAKey),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::{Armed, Leave, Released};
+    use crate::ids::ShardId;
+    use crate::testing;
+
+    fn examples() -> Vec<Record> {
+        let join = testing::join("n1");
+        vec![
+            Record::Leave(Leave {
+                member: MemberId(3),
+                incarnation: join.incarnation,
+                reason: "stopped by its operator".into(),
+            }),
+            Record::Join(join),
+            Record::Armed(Armed {
+                member: MemberId(3),
+                generation: Generation(2),
+            }),
+            Record::Plan(testing::some_plan()),
+            Record::Released(Released {
+                epoch: Epoch(7),
+                member: MemberId(3),
+                shard: ShardId::new("by/account", 12),
+            }),
+        ]
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        for record in examples() {
+            let key = record.key().to_string();
+            let read = Entry::decode(key.as_bytes(), Some(&record.encode())).unwrap();
+            assert_eq!(read, Some(Entry::Record(record.clone())), "{key}");
+            let tombstone = Entry::decode(key.as_bytes(), None).unwrap();
+            assert_eq!(tombstone, Some(Entry::Tombstone(record.key())), "{key}");
+        }
+    }
+
+    #[test]
+    fn a_newer_format_asks_for_an_upgrade() {
+        let newer = br#"{"format":2,"record":{"decree":{}},"more":[]}"#;
+        let error = Entry::decode(b"decree/1", Some(newer)).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the control log has a record of format 2 at key decree/1, this build reads up to 1: \
+             upgrade this node to the build that the others run"
+        );
+    }
+
+    #[test]
+    fn what_is_not_ours_is_refused_and_named() {
+        let armed = examples().swap_remove(2);
+        for (key, value, cause) in [
+            ("x", &b"hello"[..], "expected value"),
+            (
+                "x",
+                br#"{"format":1,"record":{"decree":{}}}"#,
+                "unknown variant `decree`",
+            ),
+            (
+                "armed/4/2",
+                &armed.encode(),
+                "its value belongs to armed/3/2",
+            ),
+        ] {
+            let error = Entry::decode(key.as_bytes(), Some(value))
+                .unwrap_err()
+                .to_string();
+            assert!(error.contains(cause) && error.contains(key), "{error}");
+        }
+        assert_eq!(Entry::decode(b"decree/1", None).unwrap(), None);
+    }
+}

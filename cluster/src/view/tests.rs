@@ -1,0 +1,241 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::plan::Draft;
+use crate::testing::{World, join, roles, topology};
+
+type Steps = Vec<(u8, usize, usize)>;
+
+fn histories() -> impl Strategy<Value = Steps> {
+    proptest::collection::vec((0..16u8, 0..6usize, 0..256usize), 1..250)
+}
+
+fn run(
+    steps: &Steps,
+    mut each: impl FnMut(&World) -> Result<(), TestCaseError>,
+) -> Result<World, TestCaseError> {
+    let mut world = World::default();
+    for (what, who, choice) in steps {
+        world.step(*what, *who, *choice);
+        each(&world)?;
+    }
+    Ok(world)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    /// S1, over nodes that read late, sleep, fence each other wrongly, arm anew, plan at the same time and clean up.
+    #[test]
+    fn no_shard_ever_has_two_writers(steps in histories()) {
+        run(&steps, |world| {
+            for shard in topology(2).shards() {
+                let writers = world.writers(&shard);
+                prop_assert!(writers.len() <= 1, "{shard} can be written by {writers:?}:\n{}", world.show());
+            }
+            Ok(())
+        })?;
+    }
+
+    /// S9: a node that starts after a compaction sees what the others see.
+    #[test]
+    fn a_compacted_log_folds_to_the_same_views(
+        steps in histories(),
+        horizon in 0..300usize,
+        tombstones: bool,
+    ) {
+        let world = run(&steps, |_| Ok(()))?;
+        let horizon = horizon % world.log.len();
+        let views = world.views_after_compaction(horizon, tombstones);
+        let whole = world.views_after_compaction(0, true).split_off(horizon);
+        for (view, whole) in views.iter().zip(&whole) {
+            prop_assert_eq!(view, whole, "compacted up to {}:\n{}", horizon, world.show());
+        }
+        prop_assert_eq!(views.len(), whole.len());
+    }
+}
+
+/// A log as written by hand.
+#[derive(Default)]
+struct Log {
+    view: View,
+    next: Offset,
+}
+
+impl Log {
+    fn write(&mut self, record: Record) -> Applied {
+        let at = self.next;
+        self.next = at.next();
+        self.view.apply(at, Entry::Record(record)).unwrap()
+    }
+
+    fn join(&mut self, node: &str) -> MemberId {
+        let Applied::Joined(member) = self.write(Record::Join(join(node))) else {
+            panic!("{node} did not join");
+        };
+        self.arm(member, 1);
+        member
+    }
+
+    fn arm(&mut self, member: MemberId, generation: u32) -> Applied {
+        let generation = Generation(generation);
+        self.write(Record::Armed(Armed { member, generation }))
+    }
+
+    fn release(&mut self, epoch: u64, member: MemberId) -> Applied {
+        self.write(Record::Released(Released {
+            epoch: Epoch(epoch),
+            member,
+            shard: shard(),
+        }))
+    }
+
+    /// A plan that follows what is known now, to be written now or later.
+    fn plan(&self, author: MemberId, active: MemberId, fenced: &[(MemberId, u32)]) -> Record {
+        let draft = Draft {
+            author,
+            members: self.view.members().map(|(id, _)| id).collect(),
+            fenced: fenced
+                .iter()
+                .map(|&(id, at)| (id, Generation(at)))
+                .collect(),
+            roles: [(shard(), roles(active))].into(),
+        };
+        Record::Plan(draft.following(&self.view))
+    }
+
+    fn permitted(&self) -> Vec<MemberId> {
+        let members = self.view.members().map(|(id, _)| id);
+        members
+            .filter(|&id| self.view.permit(&shard(), id).is_some())
+            .collect()
+    }
+}
+
+fn shard() -> ShardId {
+    ShardId::new("orders", 0)
+}
+
+#[test]
+fn of_two_plans_that_follow_the_same_one_the_first_counts() {
+    let mut log = Log::default();
+    let (a, b) = (log.join("a"), log.join("b"));
+    let (of_a, of_b) = (log.plan(a, a, &[]), log.plan(b, b, &[]));
+    assert_eq!(log.write(of_b), Applied::Planned(Epoch(1)));
+    let ignored = Applied::PlanIgnored {
+        epoch: Epoch(1),
+        author: a,
+    };
+    assert_eq!(log.write(of_a), ignored);
+    assert_eq!(log.permitted(), [b]);
+}
+
+#[test]
+fn a_permit_waits_for_everybody_who_may_hold_it() {
+    let mut log = Log::default();
+    let [a, b, c] = ["a", "b", "c"].map(|node| log.join(node));
+    log.write(log.plan(a, a, &[]));
+    assert_eq!(log.permitted(), [a]);
+    log.write(log.plan(a, b, &[]));
+    log.write(log.plan(a, c, &[]));
+    assert_eq!(log.permitted(), []);
+    log.release(3, a);
+    assert_eq!(
+        log.permitted(),
+        [],
+        "b may have heard of a release in epoch 2"
+    );
+    assert_eq!(log.view.owed(b).collect::<Vec<_>>(), [&shard()]);
+    log.release(3, b);
+    assert_eq!(log.permitted(), [c]);
+}
+
+#[test]
+fn a_release_counts_in_its_epoch_only() {
+    let mut log = Log::default();
+    let (a, b) = (log.join("a"), log.join("b"));
+    for active in [a, b, a, b] {
+        log.write(log.plan(a, active, &[]));
+    }
+    assert_eq!(
+        log.release(2, a),
+        Applied::Nothing,
+        "it has had the shard again since"
+    );
+    assert_eq!(log.permitted(), []);
+    log.release(4, a);
+    assert_eq!(log.permitted(), [b]);
+}
+
+#[test]
+fn a_fence_counts_up_to_the_generation_that_its_author_knew() {
+    for (armed_before_the_plan, permitted) in [(false, true), (true, false)] {
+        let mut log = Log::default();
+        let (a, b) = (log.join("a"), log.join("b"));
+        log.write(log.plan(a, a, &[]));
+        let plan = log.plan(b, b, &[(a, 1)]);
+        if armed_before_the_plan {
+            log.arm(a, 2);
+        }
+        log.write(plan);
+        let outside = matches!(log.view.standing(a), Standing::Outside { .. });
+        assert_eq!(outside, permitted);
+        assert_eq!(log.permitted(), if permitted { vec![b] } else { vec![] });
+        assert_eq!(log.view.owed(a).count(), usize::from(!permitted));
+        assert!(permitted || log.view.producer_permit(a, Generation(2)).is_some());
+    }
+}
+
+#[test]
+fn without_armed_producers_nobody_may_write() {
+    let mut log = Log::default();
+    log.write(Record::Join(join("a")));
+    let a = MemberId(0);
+    log.write(log.plan(a, a, &[]));
+    assert_eq!(log.permitted(), []);
+    log.arm(a, 1);
+    assert_eq!(log.permitted(), [a]);
+    assert!(
+        log.view.producer_permit(a, Generation(2)).is_none(),
+        "not announced yet"
+    );
+}
+
+#[test]
+fn a_node_learns_from_the_log_where_it_stands() {
+    let mut log = Log::default();
+    let a = log.next;
+    assert_eq!(log.view.standing(MemberId(a.0)), Standing::NotYet);
+    let (a, b) = (log.join("a"), log.join("b"));
+    assert_eq!(log.view.find(join("a").incarnation), Some(a));
+    assert_eq!(log.view.standing(a), Standing::Member);
+    log.write(log.plan(b, b, &[(a, 1)]));
+    let expelled = Some(Expelled {
+        epoch: Epoch(1),
+        by: b,
+    });
+    assert_eq!(log.view.standing(a), Standing::Outside { expelled });
+    assert_eq!(log.view.find(join("a").incarnation), None);
+    let left = Leave {
+        member: b,
+        incarnation: join("b").incarnation,
+        reason: String::new(),
+    };
+    assert_eq!(log.write(Record::Leave(left)), Applied::Left(b));
+    assert_eq!(log.view.standing(b), Standing::Outside { expelled: None });
+}
+
+#[test]
+fn a_log_that_goes_back_is_refused() {
+    let mut log = Log::default();
+    log.join("a");
+    let again = Entry::Record(Record::Join(join("b")));
+    let error = log.view.apply(Offset(1), again).unwrap_err();
+    assert_eq!(
+        error,
+        WentBack {
+            offset: Offset(1),
+            read_to: Offset(2)
+        }
+    );
+}
