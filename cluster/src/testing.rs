@@ -198,7 +198,7 @@ impl World {
         }
     }
 
-    fn plan(&mut self, node: usize, choice: usize) {
+    pub(crate) fn plan(&mut self, node: usize, choice: usize) {
         let node = &mut self.nodes[node];
         let (Some(author), true) = (node.me, node.view.epoch() >= node.planned) else {
             return;
@@ -261,6 +261,28 @@ impl World {
             incarnation,
             reason: "stopped".into(),
         }));
+    }
+
+    /// Everybody wakes up and does what the log asks of it; who was fenced leaves.
+    pub(crate) fn settle(&mut self) {
+        for _ in 0..3 {
+            for node in 0..self.nodes.len() {
+                self.read(node, usize::MAX);
+                let it = &self.nodes[node];
+                let Some(me) = it
+                    .me
+                    .filter(|me| !it.stopped && it.view.member(*me).is_some())
+                else {
+                    continue;
+                };
+                if it.generation == Generation::default() {
+                    self.arm(node);
+                } else if !self.valid.contains(&me) {
+                    self.leave(node);
+                }
+                self.work(node);
+            }
+        }
     }
 
     /// Who could commit for the shard at this moment, whether or not they know that they should not.

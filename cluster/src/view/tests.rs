@@ -1,8 +1,9 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::permit::Review;
 use crate::plan::Draft;
-use crate::testing::{World, join, roles, topology};
+use crate::testing::{Node, World, join, roles, topology};
 
 type Steps = Vec<(u8, usize, usize)>;
 
@@ -35,6 +36,23 @@ proptest! {
             }
             Ok(())
         })?;
+    }
+
+    /// Whatever happened: once all nodes read and do what is asked of them, every active has its permit.
+    #[test]
+    fn no_shard_waits_for_ever(steps in histories(), choice in 0..256usize) {
+        let mut world = run(&steps, |_| Ok(()))?;
+        world.settle();
+        let inside = |it: &Node| it.me.is_some_and(|me| it.view.member(me).is_some());
+        let Some(author) = world.nodes.iter().position(inside) else {
+            return Ok(());
+        };
+        world.plan(author, choice);
+        world.settle();
+        let view = world.nodes[author].view.clone();
+        for (shard, it) in view.plan().expect("just planned").shards() {
+            prop_assert_eq!(world.writers(shard), [it.active], "{}:\n{}", shard, world.show());
+        }
     }
 
     /// S9: a node that starts after a compaction sees what the others see.
@@ -148,6 +166,55 @@ fn a_permit_waits_for_everybody_who_may_hold_it() {
     assert_eq!(log.view.owed(b).collect::<Vec<_>>(), [&shard()]);
     log.release(3, b);
     assert_eq!(log.permitted(), [c]);
+}
+
+#[test]
+fn a_permit_is_kept_closed_or_lost_as_the_plan_says() {
+    let mut log = Log::default();
+    let (a, b) = (log.join("a"), log.join("b"));
+    log.write(log.plan(a, a, &[]));
+    let permit = log.view.permit(&shard(), a).unwrap();
+    log.write(log.plan(b, b, &[]));
+    log.write(log.plan(b, a, &[]));
+    let Review::Kept(permit) = permit.review(&log.view) else {
+        panic!("b cannot have had it: nothing was released");
+    };
+    assert_eq!(permit.epoch(), Epoch(3));
+    log.write(log.plan(b, b, &[]));
+    let Review::Close(closing) = permit.review(&log.view) else {
+        panic!("b waits for it");
+    };
+    log.write(closing.done(&log.view));
+    let permit = log.view.permit(&shard(), b).expect("released");
+    log.write(log.plan(a, a, &[(b, 1)]));
+    assert!(matches!(permit.review(&log.view), Review::Lost(_)));
+}
+
+#[test]
+fn a_shard_that_an_author_does_not_know_keeps_its_holders() {
+    let mut log = Log::default();
+    let (a, b) = (log.join("a"), log.join("b"));
+    log.write(log.plan(a, a, &[]));
+    let knows_nothing = |fenced: &[(MemberId, Generation)]| Draft {
+        author: b,
+        members: [b].into(),
+        fenced: fenced.iter().copied().collect(),
+        roles: BTreeMap::new(),
+    };
+    let plan = knows_nothing(&[]).following(&log.view);
+    log.write(Record::Plan(plan));
+    assert_eq!(log.permitted(), [a]);
+    log.write(log.plan(b, b, &[]));
+    assert_eq!(log.view.owed(a).collect::<Vec<_>>(), [&shard()]);
+
+    log.write(Record::Plan(
+        knows_nothing(&[(a, Generation(1)), (b, Generation(1))]).following(&log.view),
+    ));
+    let plan = knows_nothing(&[]).following(&log.view);
+    assert!(
+        plan.shards().is_empty(),
+        "nobody is left who could write it"
+    );
 }
 
 #[test]
