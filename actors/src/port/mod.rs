@@ -13,13 +13,15 @@ mod broker;
 mod clock;
 mod commit;
 mod log;
+mod memory;
 mod store;
 
 pub use broker::{Broker, BrokerError, CommittedOffset, LogBuilder, TopicInfo, TopicSpec};
 pub use clock::{Clock, TokioClock};
 pub use commit::{Commit, CommitError, CommitRecord, OffsetCommit, Span, StateCommit, TopicId};
 pub use log::{Batch, Log, LogError, Pulled, RawRecord, Source, TopicPartition};
-pub use store::{Changes, KeyRange, MemoryStore, Order, Page, Store, StoreError, Stores};
+pub use memory::{MemoryStore, MemoryStores};
+pub use store::{Changes, KeyRange, Order, Page, Store, StoreError, Stores};
 
 /// A future of a port that is shared by threads.
 pub type PortFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;

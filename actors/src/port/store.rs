@@ -1,8 +1,7 @@
 //! [`Store`]: where a shard's tables are kept on this node.
 
-use std::collections::BTreeMap;
 use std::ops::Bound;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use tanist_cluster::ShardId;
 
@@ -144,56 +143,6 @@ pub enum StoreError {
         /// What the store said.
         reason: String,
     },
-}
-
-/// A store in memory: for tests, for the simulation, and for tables declared `in_memory`.
-#[derive(Debug, Default)]
-pub struct MemoryStore {
-    entries: Mutex<BTreeMap<Vec<u8>, Vec<u8>>>,
-}
-
-impl MemoryStore {
-    fn entries(&self) -> std::sync::MutexGuard<'_, BTreeMap<Vec<u8>, Vec<u8>>> {
-        // A panic elsewhere cannot leave a map half changed that is only changed below.
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Store for MemoryStore {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        Ok(self.entries().get(key).cloned())
-    }
-
-    fn page(&self, range: &KeyRange, order: Order, limit: usize) -> Result<Page, StoreError> {
-        if range.is_empty() {
-            return Ok(Page::new());
-        }
-        let entries = self.entries();
-        let within = entries.range::<[u8], _>((
-            range.from.as_ref().map(Vec::as_slice),
-            range.to.as_ref().map(Vec::as_slice),
-        ));
-        let owned = |(key, value): (&Vec<u8>, &Vec<u8>)| (key.clone(), value.clone());
-        Ok(match order {
-            Order::Ascending => within.take(limit).map(owned).collect(),
-            Order::Descending => within.rev().take(limit).map(owned).collect(),
-        })
-    }
-
-    fn apply(&self, changes: &Changes) -> Result<(), StoreError> {
-        let mut entries = self.entries();
-        for (key, value) in changes.iter() {
-            match value {
-                Some(value) => entries.insert(key.to_vec(), value.to_vec()),
-                None => entries.remove(key),
-            };
-        }
-        Ok(())
-    }
-
-    fn flush(&self) -> Result<(), StoreError> {
-        Ok(())
-    }
 }
 
 impl KeyRange {
