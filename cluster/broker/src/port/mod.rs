@@ -6,6 +6,7 @@ mod producer;
 use std::sync::Arc;
 
 use kafka_protocol::messages::ApiKey;
+use tokio::sync::watch;
 
 use crate::core::{
     Bounds, Committed, Core, Fetched, Incoming, Isolation, Millis, NewRecord, OffsetSpec, Outcome,
@@ -93,6 +94,22 @@ impl BrokerPort {
         if self.hub.mode() == Mode::Running {
             self.hub.tick(now);
         }
+    }
+
+    /// Changes with everything that a waiting reader might wait for. Tokio wakes several receivers of it in an order of its own: who has
+    /// to be deterministic keeps one.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.hub.changes()
+    }
+
+    /// The bounds of a partition as they are, without a request: it suffers no faults, and neither pause nor stop.
+    pub fn peek(&self, partition: &TopicPartition) -> Result<Bounds> {
+        self.hub.with(|core| {
+            Ok(core
+                .topic(&partition.topic)?
+                .partition(partition.partition)?
+                .bounds())
+        })
     }
 
     /// The earliest moment at which a [`tick`](Self::tick) would end a transaction or do a request that was put off.

@@ -112,3 +112,17 @@ fn a_stopped_broker_keeps_what_it_holds() {
     port.resume();
     assert_eq!(committed(&port, &partition), ["a"]);
 }
+
+#[test]
+fn who_watches_is_told_of_what_becomes_visible_and_may_look_at_a_paused_broker() {
+    let (port, partition) = broker();
+    let mut changes = port.changes();
+    let mut producer = TransactionalProducer::start(&port, "x", MINUTE, NOW).unwrap();
+    producer.send(&partition, &[record("a")], NOW).unwrap();
+    changes.mark_unchanged();
+    assert_eq!(port.peek(&partition).unwrap().last_stable, 0);
+    producer.commit(NOW).unwrap();
+    assert!(changes.has_changed().unwrap());
+    port.pause();
+    assert_eq!(port.peek(&partition).unwrap().last_stable, 2);
+}
