@@ -1,1 +1,5 @@
-//! Laid out; filled by the commits that follow.
+//! What the end-to-end tests share: a broker to run against, and clients for it.
+
+pub mod broker;
+pub mod clients;
+pub mod raw;

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kafka_protocol::messages::ApiKey;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::core::{Core, Millis, Settings};
 use crate::faults::Faults;
@@ -47,6 +47,17 @@ pub(crate) struct Hub {
     /// The core's version: changes when a waiting reader should look again.
     changed: watch::Sender<u64>,
     mode: watch::Sender<Mode>,
+    /// The next tick has to come earlier than it was planned.
+    timers: Notify,
+}
+
+impl std::fmt::Debug for Hub {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Hub")
+            .field("mode", &self.mode())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Hub {
@@ -59,6 +70,7 @@ impl Hub {
             faults: Faults::default(),
             changed: watch::Sender::new(0),
             mode: watch::Sender::new(Mode::Running),
+            timers: Notify::new(),
         }
     }
 
@@ -79,6 +91,22 @@ impl Hub {
         if core.version() != before {
             self.changed.send_replace(core.version());
         }
+    }
+
+    /// Calls the core, with the markers of transactions that end meanwhile held back.
+    pub(crate) fn with_marker_delay<R>(
+        &self,
+        delay: Millis,
+        call: impl FnOnce(&mut Core) -> R,
+    ) -> R {
+        let result = self.with(|core| core.with_marker_delay(delay, call));
+        self.timers.notify_one();
+        result
+    }
+
+    /// Returns when [`wake_at`](Self::wake_at) may have become earlier.
+    pub(crate) async fn timers_changed(&self) {
+        self.timers.notified().await;
     }
 
     /// Puts a request off.

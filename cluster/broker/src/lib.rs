@@ -5,20 +5,20 @@
 //! pure value, where `core::topic` → `core::partition` → `core::batch` store it and `core::transaction` says whether it counts.
 //! `faults` decides which calls go wrong, by order of a test.
 
-// The wire face, which comes next, uses the rest.
-#[allow(dead_code, unused_imports)]
 mod core;
+mod embedded;
 mod error;
 mod faults;
-#[allow(dead_code)]
 mod hub;
 mod port;
+mod wire;
 
 pub use crate::core::{
     Aborted, Bounds, Cleanup, Committed, Fetched, Isolation, LogRecord, Millis, NewRecord,
     OffsetSpec, Outcome, Producer, Settings, TopicConfig, TopicDescription, TopicPartition,
     TransactionState,
 };
+pub use embedded::{Config, EmbeddedBroker, StartError};
 pub use error::{BrokerError, Result};
 pub use faults::{Fault, FaultRule, Faults, RuleId};
 pub use kafka_protocol::messages::ApiKey;

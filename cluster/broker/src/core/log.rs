@@ -50,11 +50,6 @@ impl Core {
         Ok(())
     }
 
-    pub(crate) fn configure_topic(&mut self, name: &str, config: TopicConfig) -> Result<()> {
-        self.topic_mut(name)?.config = config;
-        Ok(())
-    }
-
     pub(crate) fn topic_names(&self) -> impl Iterator<Item = &str> {
         self.topics.keys().map(String::as_str)
     }

@@ -153,21 +153,23 @@ impl BrokerPort {
             Some(Fault::LoseRequest) => return silence,
             Some(Fault::CutBefore) => return Err(BrokerError::NetworkException),
             Some(Fault::Refuse(error)) => return Err(error),
+            Some(Fault::DelayMarkers(span)) => {
+                return self
+                    .hub
+                    .with_marker_delay(millis(span), |core| call(core, now));
+            }
             fault => {
-                return self.hub.with(|core| match fault {
-                    Some(Fault::DelayMarkers(span)) => {
-                        core.with_marker_delay(millis(span), |core| call(core, now))
+                return self.hub.with(|core| {
+                    let result = call(core, now);
+                    match fault {
+                        None => result,
+                        Some(Fault::Twice) => {
+                            let _ = call(core, now);
+                            result
+                        }
+                        Some(Fault::CutAfter) => result.and(Err(BrokerError::NetworkException)),
+                        Some(_) => result.and(silence),
                     }
-                    Some(Fault::Twice) => {
-                        let first = call(core, now);
-                        let _ = call(core, now);
-                        first
-                    }
-                    Some(Fault::CutAfter) => {
-                        call(core, now).and(Err(BrokerError::NetworkException))
-                    }
-                    Some(_) => call(core, now).and(silence),
-                    None => call(core, now),
                 });
             }
         };
