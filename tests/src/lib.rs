@@ -1,5 +1,9 @@
-//! What the end-to-end tests share: a broker to run against, and clients for it.
+//! What the end-to-end tests and the benchmarks share, without any code of the runtime, since it judges the runtime: a
+//! broker to run against and clients for it; [`reader`], which reads what a topic holds as a `read_committed` consumer
+//! sees it; and [`orders`], which judges what the orders example wrote.
 
 pub mod broker;
 pub mod clients;
+pub mod orders;
 pub mod raw;
+pub mod reader;
