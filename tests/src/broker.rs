@@ -3,9 +3,6 @@
 use std::env;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
-use kafka_protocol::messages::{CreateTopicsRequest, TopicName};
-use kafka_protocol::protocol::StrBytes;
 use tanist_broker::{Config, EmbeddedBroker, Millis, Settings};
 
 use crate::raw::RawClient;
@@ -74,26 +71,7 @@ impl TestBroker {
     /// Creates a topic and returns its name.
     pub fn topic(&self, partitions: i32, config: &[(&str, &str)]) -> String {
         let name = self.unique("topic");
-        let string = |text: &str| StrBytes::from_string(text.to_owned());
-        let configs = config.iter().map(|(key, value)| {
-            CreatableTopicConfig::default()
-                .with_name(string(key))
-                .with_value(Some(string(value)))
-        });
-        let topic = CreatableTopic::default()
-            .with_name(TopicName(string(&name)))
-            .with_num_partitions(partitions)
-            .with_replication_factor(1)
-            .with_configs(configs.collect());
-        let request = CreateTopicsRequest::default()
-            .with_topics(vec![topic])
-            .with_timeout_ms(10_000);
-        let answer = self.raw().call(4, &request);
-        assert_eq!(
-            answer.topics[0].error_code, 0,
-            "creating a topic: {:?}",
-            answer.topics[0].error_message
-        );
+        self.raw().create_topic(&name, partitions, config);
         name
     }
 

@@ -5,8 +5,12 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
+use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
-use kafka_protocol::messages::{AddPartitionsToTxnRequest, EndTxnRequest, ProducerId};
+use kafka_protocol::messages::{
+    AddPartitionsToTxnRequest, CreateTopicsRequest, EndTxnRequest, MetadataRequest, ProducerId,
+};
 use kafka_protocol::messages::{
     FetchRequest, FindCoordinatorRequest, InitProducerIdRequest, InitProducerIdResponse,
     ListOffsetsRequest, ProduceRequest, RequestHeader, ResponseHeader, TopicName, TransactionalId,
@@ -97,6 +101,37 @@ impl RawClient {
             "the answer belongs to the last request"
         );
         R::Response::decode(&mut answer, version).expect("the answer fits its version")
+    }
+
+    /// Creates a topic, and waits until the broker that this is connected to knows its partitions.
+    pub fn create_topic(&mut self, name: &str, partitions: i32, config: &[(&str, &str)]) {
+        let configs = config.iter().map(|(key, value)| {
+            CreatableTopicConfig::default()
+                .with_name(string(key))
+                .with_value(Some(string(value)))
+        });
+        let topic = CreatableTopic::default()
+            .with_name(TopicName(string(name)))
+            .with_num_partitions(partitions)
+            .with_replication_factor(1)
+            .with_configs(configs.collect());
+        let request = CreateTopicsRequest::default()
+            .with_topics(vec![topic])
+            .with_timeout_ms(10_000);
+        let answer = self.call(4, &request);
+        let created = &answer.topics[0];
+        assert_eq!(
+            created.error_code, 0,
+            "creating topic {name}: {:?}",
+            created.error_message
+        );
+        let request = MetadataRequest::default().with_topics(Some(vec![
+            MetadataRequestTopic::default().with_name(Some(TopicName(string(name)))),
+        ]));
+        poll_until("the topic that was created", || {
+            let known = &self.call(4, &request).topics[0].partitions;
+            (known.len() == usize::try_from(partitions).ok()?).then_some(())
+        });
     }
 
     /// Makes sure that the transaction coordinator is there, which on Apache Kafka takes a while the first time.
