@@ -1,23 +1,24 @@
 //! Kafka's protocol by hand, for requests that a client library does not make, or not like that.
 
+mod coordinator;
+
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
-use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
-use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
-use kafka_protocol::messages::{
-    AddPartitionsToTxnRequest, CreateTopicsRequest, EndTxnRequest, MetadataRequest, ProducerId,
+use kafka_protocol::messages::delete_records_request::{
+    DeleteRecordsPartition, DeleteRecordsTopic,
 };
+use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
+use kafka_protocol::messages::fetch_response::PartitionData;
+use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
+use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use kafka_protocol::messages::produce_response::PartitionProduceResponse;
 use kafka_protocol::messages::{
-    FetchRequest, FindCoordinatorRequest, InitProducerIdRequest, InitProducerIdResponse,
-    ListOffsetsRequest, ProduceRequest, RequestHeader, ResponseHeader, TopicName, TransactionalId,
-    add_partitions_to_txn_request::AddPartitionsToTxnTopic, fetch_request::FetchPartition,
-    fetch_request::FetchTopic, fetch_response::PartitionData,
-    list_offsets_request::ListOffsetsPartition, list_offsets_request::ListOffsetsTopic,
-    produce_response::PartitionProduceResponse,
+    CreateTopicsRequest, DeleteRecordsRequest, FetchRequest, ListOffsetsRequest, ProduceRequest,
+    RequestHeader, ResponseHeader, TopicName, TransactionalId,
 };
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes};
 use kafka_protocol::records::{
@@ -103,7 +104,8 @@ impl RawClient {
         R::Response::decode(&mut answer, version).expect("the answer fits its version")
     }
 
-    /// Creates a topic, and waits until the broker that this is connected to knows its partitions.
+    /// Creates a topic, and waits until the broker that this is connected to serves its partitions, which on Apache Kafka takes
+    /// some milliseconds.
     pub fn create_topic(&mut self, name: &str, partitions: i32, config: &[(&str, &str)]) {
         let configs = config.iter().map(|(key, value)| {
             CreatableTopicConfig::default()
@@ -125,106 +127,11 @@ impl RawClient {
             "creating topic {name}: {:?}",
             created.error_message
         );
-        let request = MetadataRequest::default().with_topics(Some(vec![
-            MetadataRequestTopic::default().with_name(Some(TopicName(string(name)))),
-        ]));
-        poll_until("the topic that was created", || {
-            let known = &self.call(4, &request).topics[0].partitions;
-            (known.len() == usize::try_from(partitions).ok()?).then_some(())
-        });
-    }
-
-    /// Makes sure that the transaction coordinator is there, which on Apache Kafka takes a while the first time.
-    pub fn await_coordinator(&mut self, transactional_id: &str) {
-        let request = FindCoordinatorRequest::default()
-            .with_key(string(transactional_id))
-            .with_key_type(1);
-        poll_until("a transaction coordinator", || {
-            (self.call(1, &request).error_code == 0).then_some(())
-        });
-    }
-
-    /// InitProducerId in version 4; `current` is the producer's id and epoch, or -1 and -1.
-    pub fn init_producer(
-        &mut self,
-        version: i16,
-        transactional_id: &str,
-        current: (i64, i16),
-    ) -> InitProducerIdResponse {
-        let request = InitProducerIdRequest::default()
-            .with_transactional_id(Some(TransactionalId(string(transactional_id))))
-            .with_transaction_timeout_ms(60_000)
-            .with_producer_id(ProducerId(current.0))
-            .with_producer_epoch(current.1);
-        self.call(version, &request)
-    }
-
-    /// Takes over a transactional id, however long its former transaction takes to end, and returns the producer's id and epoch.
-    pub fn fence(&mut self, transactional_id: &str) -> (i64, i16) {
-        self.await_coordinator(transactional_id);
-        poll_until("the producer id", || {
-            let answer = self.init_producer(4, transactional_id, (-1, -1));
-            match answer.error_code {
-                0 => Some((answer.producer_id.0, answer.producer_epoch)),
-                // Not loaded yet, or a former transaction is being aborted.
-                14 | 15 | 16 | 51 => None,
-                code => panic!("InitProducerId was answered with {code}"),
-            }
-        })
-    }
-
-    /// AddPartitionsToTxn for one partition; returns its error.
-    pub fn add_partition(
-        &mut self,
-        version: i16,
-        transactional_id: &str,
-        producer: (i64, i16),
-        topic: &str,
-        partition: i32,
-    ) -> i16 {
-        let topic = AddPartitionsToTxnTopic::default()
-            .with_name(TopicName(string(topic)))
-            .with_partitions(vec![partition]);
-        let request = AddPartitionsToTxnRequest::default()
-            .with_v3_and_below_transactional_id(TransactionalId(string(transactional_id)))
-            .with_v3_and_below_producer_id(ProducerId(producer.0))
-            .with_v3_and_below_producer_epoch(producer.1)
-            .with_v3_and_below_topics(vec![topic]);
-        let answer = self.call(version, &request);
-        answer.results_by_topic_v3_and_below[0].results_by_partition[0].partition_error_code
-    }
-
-    /// The same, again while the former transaction is still being finished.
-    pub fn join(
-        &mut self,
-        transactional_id: &str,
-        producer: (i64, i16),
-        topic: &str,
-        partition: i32,
-    ) {
-        poll_until("a partition in the transaction", || {
-            match self.add_partition(1, transactional_id, producer, topic, partition) {
-                0 => Some(()),
-                51 => None,
-                code => panic!("AddPartitionsToTxn was answered with {code}"),
-            }
-        });
-    }
-
-    /// EndTxn; returns its error.
-    pub fn end(
-        &mut self,
-        version: i16,
-        transactional_id: &str,
-        producer: (i64, i16),
-        commit: bool,
-    ) -> i16 {
-        let request = EndTxnRequest::default()
-            .with_transactional_id(TransactionalId(string(transactional_id)))
-            .with_producer_id(ProducerId(producer.0))
-            .with_producer_epoch(producer.1)
-            .with_committed(commit);
-        self.call(version, &request).error_code
+        for partition in 0..partitions {
+            poll_until("the leader of a partition", || {
+                (self.list_offset(name, partition, -1, false).0 == 0).then_some(())
+            });
+        }
     }
 
     /// Produce of one batch.
@@ -248,6 +155,33 @@ impl RawClient {
             .with_topic_data(vec![topic]);
         let mut answer = self.call(8, &request);
         answer.responses.remove(0).partition_responses.remove(0)
+    }
+
+    /// Waits until no transaction is open in the partition; on Apache Kafka a marker comes a little after the commit's answer. Returns
+    /// the end of its log.
+    pub fn await_stable(&mut self, topic: &str, partition: i32) -> i64 {
+        poll_until("the marker", || {
+            let (_, stable, _) = self.list_offset(topic, partition, -1, true);
+            let (code, end, _) = self.list_offset(topic, partition, -1, false);
+            assert_eq!(code, 0);
+            (stable == end).then_some(end)
+        })
+    }
+
+    /// DeleteRecords of one partition; returns its error and the new start.
+    pub fn delete_records(&mut self, topic: &str, partition: i32, before: i64) -> (i16, i64) {
+        let asked = DeleteRecordsPartition::default()
+            .with_partition_index(partition)
+            .with_offset(before);
+        let topic = DeleteRecordsTopic::default()
+            .with_name(TopicName(string(topic)))
+            .with_partitions(vec![asked]);
+        let request = DeleteRecordsRequest::default()
+            .with_topics(vec![topic])
+            .with_timeout_ms(10_000);
+        let answer = self.call(1, &request);
+        let result = &answer.topics[0].partitions[0];
+        (result.error_code, result.low_watermark)
     }
 
     /// Fetch of one partition, without waiting.

@@ -74,6 +74,7 @@ pub(super) fn produce(turn: &mut Turn<'_>, request: ProduceRequest) -> ProduceRe
 
 pub(super) fn list_offsets(
     turn: &mut Turn<'_>,
+    version: i16,
     request: ListOffsetsRequest,
 ) -> ListOffsetsResponse {
     let isolation = isolation(request.isolation_level);
@@ -86,7 +87,7 @@ pub(super) fn list_offsets(
                 core.find_offset(&topic.name, asked.partition_index, spec, isolation)
             });
             let found = result.unwrap_or_default();
-            let epoch = if found.is_some() { LEADER_EPOCH } else { -1 };
+            let has_epoch = found.is_some() && version >= 4;
             let timestamp = found.and_then(|(_, timestamp)| timestamp);
             partitions.push(
                 ListOffsetsPartitionResponse::default()
@@ -94,7 +95,7 @@ pub(super) fn list_offsets(
                     .with_error_code(code(&result))
                     .with_offset(found.map_or(NONE, |(offset, _)| offset))
                     .with_timestamp(timestamp.map_or(NONE, |timestamp| timestamp.0))
-                    .with_leader_epoch(epoch),
+                    .with_leader_epoch(if has_epoch { LEADER_EPOCH } else { -1 }),
             );
         }
         topics.push(

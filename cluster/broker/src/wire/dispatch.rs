@@ -51,7 +51,11 @@ pub(super) fn answer(
         ApiKey::ApiVersions => request.encode(&api_versions(turn.refusal)),
         ApiKey::Produce => return produce(turn, request),
         ApiKey::Fetch => request.encode(&super::fetch::answer(turn, &request.decode()?)),
-        ApiKey::ListOffsets => request.encode(&api_log::list_offsets(turn, request.decode()?)),
+        ApiKey::ListOffsets => request.encode(&api_log::list_offsets(
+            turn,
+            request.version,
+            request.decode()?,
+        )),
         ApiKey::DeleteRecords => request.encode(&api_log::delete_records(turn, request.decode()?)),
         ApiKey::OffsetForLeaderEpoch => {
             request.encode(&api_log::leader_epochs(turn, request.decode()?))
