@@ -1,0 +1,200 @@
+//! The benchmark `orders-count`: counts per account, exactly once, keyed and with a repartition topic.
+
+use std::collections::BTreeMap;
+use std::process::Command;
+
+use clap::{Args, ValueEnum};
+use rdkafka::Message;
+use tanist_tests::raw::RawClient;
+use tanist_tests::reader::read_committed;
+
+use crate::Result;
+use crate::contest::{Contest, Contestant, Stage};
+use crate::kafka::{PARTITIONS, PATIENCE, changelog};
+use crate::load::{self, KEYED, Keys, UNKEYED};
+use crate::orders::{GeneratedOrder, Tally};
+use crate::server::{Choice, Server};
+
+/// How to measure.
+#[derive(Args)]
+pub(crate) struct Settings {
+    /// Number of orders
+    #[arg(long, default_value_t = 2_000_000)]
+    records: u64,
+    /// kafka (Apache Kafka, started for this), embedded, or the address of a broker that runs
+    #[arg(long, default_value = "kafka")]
+    broker: Choice,
+    /// Runs of each contestant
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    runs: u32,
+    /// Only this input
+    #[arg(long)]
+    only: Option<Input>,
+}
+
+/// How the orders lie in the input topic.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Input {
+    /// Under the key that is counted by
+    Keyed,
+    /// Under another: a repartition topic is needed
+    GroupBy,
+}
+
+impl Input {
+    const ALL: [Input; 2] = [Input::Keyed, Input::GroupBy];
+
+    fn topic(self) -> (&'static str, Keys) {
+        match self {
+            Input::Keyed => (KEYED, Keys::Account),
+            Input::GroupBy => (UNKEYED, Keys::None),
+        }
+    }
+
+    /// The first is the one that the others are compared with.
+    fn contestants(self) -> &'static [Contestant] {
+        match self {
+            Input::Keyed => &[Contestant {
+                name: "loop keyed",
+                command: |stage| loop_command("loop-keyed", stage),
+                check,
+            }],
+            Input::GroupBy => &[Contestant {
+                name: "loop group_by",
+                command: |stage| loop_command("loop-group-by", stage),
+                check,
+            }],
+        }
+    }
+
+    fn title(self, settings: &Settings) -> String {
+        let what = match self {
+            Input::Keyed => "keyed input",
+            Input::GroupBy => "with a repartition topic",
+        };
+        format!(
+            "orders-count, {what}, {} orders, exactly once, runs of each: {}",
+            settings.records, settings.runs
+        )
+    }
+}
+
+pub(crate) fn run(settings: &Settings) -> Result<()> {
+    let scratch = tempfile::tempdir()?;
+    let server = Server::start(&settings.broker, scratch.path())?;
+    for input in Input::ALL
+        .into_iter()
+        .filter(|input| settings.only.is_none_or(|only| only == *input))
+    {
+        let (topic, keys) = input.topic();
+        let topic = format!("{topic}-{}", std::process::id());
+        eprintln!("writing {} orders to {topic}", settings.records);
+        load::orders(server.address(), &topic, keys, settings.records)?;
+        let contest = Contest {
+            title: input.title(settings),
+            unit: "record",
+            count: settings.records,
+            contestants: input.contestants(),
+            runs: settings.runs,
+        };
+        println!("{}", contest.run(server.address(), &topic, scratch.path())?);
+    }
+    Ok(())
+}
+
+/// This program again, as one of the loops.
+pub(crate) fn loop_command(name: &str, stage: &Stage) -> Result<Command> {
+    RawClient::connect(&stage.broker).create_topic(
+        &changelog(&stage.app),
+        PARTITIONS,
+        &[("cleanup.policy", "compact")],
+    );
+    let mut command = Command::new(std::env::current_exe()?);
+    command.arg(name).args([
+        "--broker",
+        &stage.broker,
+        "--input",
+        &stage.input,
+        "--app",
+        &stage.app,
+    ]);
+    command.arg("--dir").arg(&stage.dir);
+    Ok(command)
+}
+
+/// Whether the changelog, as committed, holds the tally of every account.
+fn check(stage: &Stage, records: u64) -> Result<()> {
+    let mut found = BTreeMap::new();
+    let mut undecodable = 0;
+    read_committed(&stage.broker, &changelog(&stage.app), PATIENCE, |record| {
+        let account = String::from_utf8_lossy(record.key().unwrap_or_default()).into_owned();
+        match Tally::decode(record.payload().unwrap_or_default()) {
+            Ok(tally) => {
+                found.insert(account, tally);
+            }
+            Err(_) => undecodable += 1,
+        }
+    })?;
+    compare(&found, &expected(records), undecodable)
+}
+
+fn expected(records: u64) -> BTreeMap<String, Tally> {
+    let mut expected: BTreeMap<u64, Tally> = BTreeMap::new();
+    for order in (0..records).map(GeneratedOrder::new) {
+        expected
+            .entry(order.account)
+            .or_default()
+            .add(order.value());
+    }
+    expected
+        .into_iter()
+        .map(|(account, tally)| (format!("a{account}"), tally))
+        .collect()
+}
+
+fn compare(
+    found: &BTreeMap<String, Tally>,
+    expected: &BTreeMap<String, Tally>,
+    undecodable: u64,
+) -> Result<()> {
+    let wrong = expected
+        .iter()
+        .find(|(account, tally)| found.get(*account) != Some(*tally));
+    if let Some((account, tally)) = wrong {
+        return Err(format!(
+            "miscounted: {account} has {:?}, {tally:?} is right",
+            found.get(account)
+        )
+        .into());
+    }
+    if found.len() != expected.len() || undecodable > 0 {
+        let strange = found.len() - expected.len();
+        return Err(format!(
+            "{strange} accounts that nobody ordered for, {undecodable} undecodable records"
+        )
+        .into());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_miscounted_account_fails_a_contestant() {
+        let right = expected(5000);
+        assert_eq!(right.values().map(|tally| tally.count).sum::<u64>(), 5000);
+        assert!(compare(&right, &right, 0).is_ok());
+        assert!(compare(&right, &right, 1).is_err());
+        let with = |change: fn(&mut BTreeMap<String, Tally>)| {
+            let mut found = right.clone();
+            change(&mut found);
+            compare(&found, &right, 0)
+        };
+        assert!(with(|found| found.values_mut().next().expect("not empty").count += 1).is_err());
+        assert!(with(|found| found.values_mut().next().expect("not empty").total += 0.25).is_err());
+        assert!(with(|found| _ = found.pop_first()).is_err());
+        assert!(with(|found| _ = found.insert("b".into(), Tally::default())).is_err());
+    }
+}
