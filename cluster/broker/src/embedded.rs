@@ -203,3 +203,50 @@ async fn listen(address: SocketAddr) -> std::io::Result<(TcpListener, SocketAddr
     }
     Ok((listener, address))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream;
+
+    use super::*;
+
+    #[test]
+    fn a_taken_address_is_refused_by_name() {
+        let broker = EmbeddedBroker::start(Config::default()).unwrap();
+        let config = Config {
+            listen: broker.address(),
+            ..Config::default()
+        };
+        let refused = EmbeddedBroker::start(config).unwrap_err();
+        assert!(
+            refused.to_string().contains(&broker.address().to_string()),
+            "{refused}"
+        );
+    }
+
+    #[test]
+    fn a_dropped_broker_has_gone() {
+        let broker = EmbeddedBroker::start(Config::default()).unwrap();
+        let address = broker.address();
+        let _open = TcpStream::connect(address).unwrap();
+        drop(broker);
+        assert!(TcpStream::connect(address).is_err());
+    }
+
+    #[test]
+    fn a_stopped_broker_listens_at_its_address_again() {
+        let broker = EmbeddedBroker::start(Config::default()).unwrap();
+        broker.stop();
+        assert!(TcpStream::connect(broker.address()).is_err());
+        broker.restart().unwrap();
+        broker.restart().unwrap();
+        assert!(TcpStream::connect(broker.address()).is_ok());
+    }
+
+    #[tokio::test]
+    async fn an_asynchronous_program_can_start_and_end_one() {
+        let broker = EmbeddedBroker::start(Config::default()).unwrap();
+        broker.stop();
+        broker.restart().unwrap();
+    }
+}

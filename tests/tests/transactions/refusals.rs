@@ -1,5 +1,7 @@
 //! Records that the broker refuses, and what becomes of their transaction.
 
+use std::time::Duration;
+
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::producer::{BaseRecord, Producer};
 use tanist_tests::broker::TestBroker;
@@ -23,7 +25,10 @@ fn a_compacted_topic_refuses_a_record_without_key_and_the_transaction_can_only_b
     let (code, is_fatal) = failure(producer.commit_transaction(TIMEOUT));
     assert_eq!((code, is_fatal), (RDKafkaErrorCode::InvalidRecord, false));
     producer.abort_transaction(TIMEOUT).unwrap();
-    // Its sequences have a hole now: a new producer has to go on.
+    // Its sequences have a hole now: it cannot commit any more, and a new producer has to go on.
+    producer.begin_transaction().unwrap();
+    tanist_tests::clients::send(&producer, &topic, 0, "b");
+    assert!(producer.commit_transaction(Duration::from_secs(5)).is_err());
     let second = broker.transactional(&id);
     second.init_transactions(TIMEOUT).unwrap();
     transact(&second, &topic, &["c"]);

@@ -1,6 +1,7 @@
 //! The broker in the same process: synchronous calls on the time of the caller, for test drivers and simulations. The same calls at
 //! the same times give the same answers, always.
 
+mod call;
 mod producer;
 
 use std::sync::Arc;
@@ -9,12 +10,12 @@ use kafka_protocol::messages::ApiKey;
 use tokio::sync::watch;
 
 use crate::core::{
-    Bounds, Committed, Core, Fetched, Incoming, Isolation, Millis, NewRecord, OffsetSpec, Outcome,
+    Bounds, Committed, Fetched, Incoming, Isolation, Millis, NewRecord, OffsetSpec, Outcome,
     Producer, Settings, TopicConfig, TopicDescription, TopicPartition, TransactionState,
 };
-use crate::error::{BrokerError, Result};
-use crate::faults::{Fault, Faults, millis};
-use crate::hub::{Hub, Mode, When};
+use crate::error::Result;
+use crate::faults::Faults;
+use crate::hub::{Hub, Mode};
 
 pub use producer::TransactionalProducer;
 
@@ -115,86 +116,6 @@ impl BrokerPort {
     /// The earliest moment at which a [`tick`](Self::tick) would end a transaction or do a request that was put off.
     pub fn wake_at(&self) -> Option<Millis> {
         self.hub.wake_at()
-    }
-
-    fn check_mode(&self) -> Result<()> {
-        match self.hub.mode() {
-            Mode::Running => Ok(()),
-            Mode::Paused => Err(BrokerError::RequestTimedOut),
-            Mode::Stopped => Err(BrokerError::NetworkException),
-        }
-    }
-
-    /// A call that changes something, under the faults that are ordered for it.
-    fn change<R>(
-        &self,
-        api: ApiKey,
-        now: Millis,
-        call: impl Fn(&mut Core, Millis) -> Result<R> + Send + 'static,
-    ) -> Result<R> {
-        self.check_mode()?;
-        self.hub.do_due(now);
-        let waiting = self.hub.waiting_for(api, &self.client);
-        let result = self.suffer(api, now, call);
-        self.hub.do_waiting(api, &self.client, waiting, now);
-        result
-    }
-
-    fn suffer<R>(
-        &self,
-        api: ApiKey,
-        now: Millis,
-        call: impl Fn(&mut Core, Millis) -> Result<R> + Send + 'static,
-    ) -> Result<R> {
-        let silence = Err(BrokerError::RequestTimedOut);
-        let when = match self.hub.faults.decide(api, &self.client) {
-            Some(Fault::Late) => When::AfterNext,
-            Some(Fault::Delay(span) | Fault::LateBy(span)) => When::At(now.plus(millis(span))),
-            Some(Fault::LoseRequest) => return silence,
-            Some(Fault::CutBefore) => return Err(BrokerError::NetworkException),
-            Some(Fault::Refuse(error)) => return Err(error),
-            Some(Fault::DelayMarkers(span)) => {
-                return self
-                    .hub
-                    .with_marker_delay(millis(span), |core| call(core, now));
-            }
-            fault => {
-                return self.hub.with(|core| {
-                    let result = call(core, now);
-                    match fault {
-                        None => result,
-                        Some(Fault::Twice) => {
-                            let _ = call(core, now);
-                            result
-                        }
-                        Some(Fault::CutAfter) => result.and(Err(BrokerError::NetworkException)),
-                        Some(_) => result.and(silence),
-                    }
-                });
-            }
-        };
-        self.hub.put_off(api, &self.client, when, move |core, now| {
-            // Nobody waits for the answer any more.
-            let _ = call(core, now);
-        });
-        silence
-    }
-
-    /// A call that changes nothing: that it is done twice or too late makes no difference.
-    fn look<R>(
-        &self,
-        api: ApiKey,
-        now: Millis,
-        call: impl FnOnce(&Core) -> Result<R>,
-    ) -> Result<R> {
-        self.check_mode()?;
-        self.hub.do_due(now);
-        match self.hub.faults.decide(api, &self.client) {
-            None | Some(Fault::Twice | Fault::DelayMarkers(_)) => self.hub.with(|core| call(core)),
-            Some(Fault::Refuse(error)) => Err(error),
-            Some(Fault::CutBefore | Fault::CutAfter) => Err(BrokerError::NetworkException),
-            Some(_) => Err(BrokerError::RequestTimedOut),
-        }
     }
 
     /// Creates a topic.

@@ -4,7 +4,8 @@ use bytes::Bytes;
 use kafka_protocol::messages::ApiKey;
 
 use super::*;
-use crate::faults::FaultRule;
+use crate::error::BrokerError;
+use crate::faults::{Fault, FaultRule};
 
 const MINUTE: Millis = Millis(60_000);
 const NOW: Millis = Millis(1_000);

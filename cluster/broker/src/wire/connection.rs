@@ -16,6 +16,9 @@ use crate::error::BrokerError;
 use crate::faults::{Fault, millis};
 use crate::hub::{Hub, Mode, When};
 
+/// How much is read at once at least, if it is there.
+const READ_BYTES: usize = 16 * 1024;
+
 /// What becomes of a request.
 enum Fate {
     Answered(Bytes),
@@ -78,7 +81,8 @@ impl Connection {
                     return Ok(Some(self.unread.split_to(size).freeze()));
                 }
             }
-            self.unread.reserve(needed - self.unread.len());
+            self.unread
+                .reserve((needed - self.unread.len()).max(READ_BYTES));
             if self.stream.read_buf(&mut self.unread).await? == 0 {
                 return Ok(None);
             }

@@ -10,7 +10,7 @@ use crate::error::BrokerError;
 
 /// What is spoken, from the lowest to the highest version: the ranges in which librdkafka 2.12 and this broker meet. Transactions
 /// stay below the versions of KIP-890 (Produce 12, EndTxn 5), fetches below those that name topics by id.
-const VERSIONS: &[(ApiKey, i16, i16)] = &[
+pub(super) const VERSIONS: &[(ApiKey, i16, i16)] = &[
     (ApiKey::Produce, 3, 11),
     (ApiKey::Fetch, 4, 12),
     (ApiKey::ListOffsets, 1, 7),

@@ -56,3 +56,6 @@ impl Turn<'_> {
 fn code<R>(result: &Result<R>) -> i16 {
     result.as_ref().err().map_or(0, |error| error.code())
 }
+
+#[cfg(test)]
+mod tests;

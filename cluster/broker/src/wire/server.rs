@@ -69,7 +69,13 @@ impl Server {
             let nap = self.nap();
             tokio::select! {
                 accepted = accept(self.listener.as_ref()) => self.open(accepted),
-                Some(_) = self.connections.join_next() => {}
+                Some(ended) = self.connections.join_next() => {
+                    if let Err(error) = ended
+                        && error.is_panic()
+                    {
+                        tracing::error!(%error, "a connection panicked");
+                    }
+                }
                 () = tokio::time::sleep(nap) => {
                     if self.hub.mode() == Mode::Running {
                         self.hub.tick(clock::now());
@@ -173,7 +179,14 @@ impl Server {
 
 async fn accept(listener: Option<&TcpListener>) -> std::io::Result<TcpStream> {
     match listener {
-        Some(listener) => listener.accept().await.map(|(stream, _)| stream),
+        Some(listener) => match listener.accept().await {
+            Ok((stream, _)) => Ok(stream),
+            Err(error) => {
+                // Out of file descriptors, most likely: give it time to pass.
+                tokio::time::sleep(TICK).await;
+                Err(error)
+            }
+        },
         None => std::future::pending().await,
     }
 }
