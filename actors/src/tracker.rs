@@ -76,11 +76,6 @@ impl Tracker {
         self.end = self.end.max(offset);
     }
 
-    /// A record that was begun is given back, to be begun again.
-    pub fn give_back(&mut self, offset: Offset) -> bool {
-        self.unfinished.remove(&offset)
-    }
-
     /// How many records are begun and not finished.
     pub fn in_flight(&self) -> usize {
         self.unfinished.len()

@@ -1,0 +1,136 @@
+//! [`Mailbox`]: the head of a Kafka partition in memory. Its tail *is* the partition: what nobody takes is not fetched.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use tanist_cluster::Offset;
+use tokio::sync::Notify;
+
+use crate::port::{Batch, LogError, RawRecord, Source};
+
+/// Records that are pulled at a time.
+const BATCH_RECORDS: usize = 500;
+/// Batches that are held for the slowest reader of a partition before the others have to wait for it.
+const WINDOW_BATCHES: usize = 8;
+
+/// A record in its batch.
+#[derive(Clone)]
+pub(crate) struct Item {
+    batch: Rc<dyn Batch>,
+    index: usize,
+}
+
+impl Item {
+    pub(crate) fn raw(&self) -> RawRecord<'_> {
+        self.batch.get(self.index)
+    }
+
+    pub(crate) fn offset(&self) -> Offset {
+        self.raw().offset
+    }
+}
+
+/// A reader of a mailbox: each agent of the topic is one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ReaderId(usize);
+
+#[derive(Clone, Copy, Debug)]
+struct Cursor {
+    /// Number of the batch, counted from the first that was ever pulled.
+    batch: u64,
+    index: usize,
+}
+
+/// See the module.
+pub(crate) struct Mailbox {
+    source: Box<dyn Source>,
+    ready: Arc<Notify>,
+    window: VecDeque<Rc<dyn Batch>>,
+    /// Number of the first batch of `window`.
+    first: u64,
+    cursors: Vec<Cursor>,
+    reached: Offset,
+}
+
+impl Mailbox {
+    /// A mailbox over `source`, which notifies `ready`.
+    pub(crate) fn new(source: Box<dyn Source>, ready: Arc<Notify>) -> Self {
+        Self {
+            source,
+            ready,
+            window: VecDeque::new(),
+            first: 0,
+            cursors: Vec::new(),
+            reached: Offset(0),
+        }
+    }
+
+    /// Adds a reader, before anything is read.
+    pub(crate) fn reader(&mut self) -> ReaderId {
+        self.cursors.push(Cursor { batch: 0, index: 0 });
+        ReaderId(self.cursors.len() - 1)
+    }
+
+    /// Notified when there may be more for a reader that got nothing.
+    pub(crate) fn ready(&self) -> &Arc<Notify> {
+        &self.ready
+    }
+
+    /// The next record for `reader`, if there is one now.
+    pub(crate) fn next(&mut self, reader: ReaderId) -> Result<Option<Item>, LogError> {
+        let Cursor { batch, index } = self.cursors[reader.0];
+        let Some(current) = self.window.get((batch - self.first) as usize) else {
+            return Ok(if self.pull()? { self.next(reader)? } else { None });
+        };
+        let item = Item {
+            batch: current.clone(),
+            index,
+        };
+        if index + 1 < current.len() {
+            self.cursors[reader.0].index = index + 1;
+        } else {
+            self.cursors[reader.0] = Cursor {
+                batch: batch + 1,
+                index: 0,
+            };
+            self.drop_passed();
+        }
+        Ok(Some(item))
+    }
+
+    /// All below this offset has been handed to `reader`; `None` while there is more for it here.
+    pub(crate) fn reached(&self, reader: ReaderId) -> Option<Offset> {
+        let at_end = self.cursors[reader.0].batch == self.first + self.window.len() as u64;
+        at_end.then_some(self.reached)
+    }
+
+    fn pull(&mut self) -> Result<bool, LogError> {
+        if self.window.len() >= WINDOW_BATCHES {
+            return Ok(false);
+        }
+        let pulled = self.source.pull(BATCH_RECORDS)?;
+        if let Some(reached) = pulled.reached {
+            self.reached = reached;
+        }
+        let Some(batch) = pulled.batch else {
+            return Ok(false);
+        };
+        self.window.push_back(batch.into());
+        // There is something for the other readers and lanes too.
+        self.ready.notify_waiters();
+        Ok(true)
+    }
+
+    fn drop_passed(&mut self) {
+        let slowest = self.cursors.iter().map(|cursor| cursor.batch).min().unwrap_or(self.first);
+        let was_full = self.window.len() >= WINDOW_BATCHES;
+        while self.first < slowest {
+            self.window.pop_front();
+            self.first += 1;
+        }
+        if was_full && self.window.len() < WINDOW_BATCHES {
+            self.ready.notify_waiters();
+        }
+    }
+}
