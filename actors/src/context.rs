@@ -7,11 +7,11 @@ use tanist_cluster::{Millis, Partition, ShardId};
 
 use crate::codec::CodecError;
 use crate::failure::Handled;
+use crate::mailbox::Item;
 use crate::partitioner::partition_of;
 use crate::port::{Clock, TopicPartition};
 use crate::record::Headers;
 use crate::stage::{Extras, Stage, Target};
-use crate::mailbox::Item;
 use crate::topic::{Topic, Topics};
 
 /// Given to every handler. What it sends belongs to the record that is being handled: it is committed with the record's
@@ -72,7 +72,12 @@ impl<K, V> OutputRecord<K, V> {
 }
 
 impl Context {
-    pub(crate) fn new(shard: ShardId, topics: Topics, clock: Rc<dyn Clock>, max_record_bytes: usize) -> Self {
+    pub(crate) fn new(
+        shard: ShardId,
+        topics: Topics,
+        clock: Rc<dyn Clock>,
+        max_record_bytes: usize,
+    ) -> Self {
         Self {
             shard,
             topics,
@@ -85,12 +90,21 @@ impl Context {
     }
 
     /// Sends a record to `topic`, with the timestamp of the record that is being handled (in a timer: the time).
-    pub fn send<K, V>(&mut self, topic: &Topic<K, V>, key: impl Into<K>, value: V) -> Handled {
+    pub fn send<K: 'static, V: 'static>(
+        &mut self,
+        topic: &Topic<K, V>,
+        key: impl Into<K>,
+        value: V,
+    ) -> Handled {
         self.send_record(topic, OutputRecord::new(key, value))
     }
 
     /// Sends a record with headers, a timestamp or a partition of its own.
-    pub fn send_record<K, V>(&mut self, topic: &Topic<K, V>, record: OutputRecord<K, V>) -> Handled {
+    pub fn send_record<K: 'static, V: 'static>(
+        &mut self,
+        topic: &Topic<K, V>,
+        record: OutputRecord<K, V>,
+    ) -> Handled {
         let mark = self.outputs.mark();
         let sent = self.stage_record(topic, record);
         if sent.is_err() {
@@ -99,7 +113,11 @@ impl Context {
         Ok(sent?)
     }
 
-    fn stage_record<K, V>(&mut self, topic: &Topic<K, V>, record: OutputRecord<K, V>) -> Result<(), SendError> {
+    fn stage_record<K: 'static, V: 'static>(
+        &mut self,
+        topic: &Topic<K, V>,
+        record: OutputRecord<K, V>,
+    ) -> Result<(), SendError> {
         let partitions = self.partitions_of(topic)?;
         let encode_error = |error| SendError::Codec {
             topic: topic.name.clone(),
@@ -127,7 +145,10 @@ impl Context {
             Some(partition) => partition,
             None => partition_of(&bytes[start..key_end], partitions),
         };
-        let timestamp = record.timestamp.or(self.timestamp).unwrap_or_else(|| self.clock.now());
+        let timestamp = record
+            .timestamp
+            .or(self.timestamp)
+            .unwrap_or_else(|| self.clock.now());
         let extras = Extras {
             timestamp: Some(timestamp),
             headers: (!record.headers.is_empty()).then(|| Box::new(record.headers)),
@@ -137,8 +158,12 @@ impl Context {
             topic: topic.id,
             partition,
         };
-        self.outputs
-            .push(target, key.map(|()| start..key_end), value.map(|()| key_end..end), extras);
+        self.outputs.push(
+            target,
+            key.map(|()| start..key_end),
+            value.map(|()| key_end..end),
+            extras,
+        );
         Ok(())
     }
 
@@ -147,7 +172,10 @@ impl Context {
         let partitions = self.partitions_of(topic)?;
         let item = self.current.clone().ok_or(SendError::NothingToForward)?;
         let raw = item.raw();
-        self.check_size(&topic.name, raw.key.map_or(0, <[u8]>::len) + raw.value.map_or(0, <[u8]>::len))?;
+        self.check_size(
+            &topic.name,
+            raw.key.map_or(0, <[u8]>::len) + raw.value.map_or(0, <[u8]>::len),
+        )?;
         let partition = partition_of(raw.key.unwrap_or_default(), partitions);
         let target = Target {
             topic: topic.id,
@@ -226,7 +254,9 @@ pub enum SendError {
         error: CodecError,
     },
     /// The broker would refuse it.
-    #[error("topic {topic}: a record of {bytes} bytes is over the limit of {limit} (setting `max_record_bytes`)")]
+    #[error(
+        "topic {topic}: a record of {bytes} bytes is over the limit of {limit} (setting `max_record_bytes`)"
+    )]
     TooLarge {
         /// The topic.
         topic: Arc<str>,

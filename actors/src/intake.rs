@@ -146,7 +146,10 @@ impl Intake {
                 return Ok(Some(item));
             }
         }
-        if let Some(reached) = mailbox.reached(self.reader).filter(|_| self.waiting.is_empty()) {
+        if let Some(reached) = mailbox
+            .reached(self.reader)
+            .filter(|_| self.waiting.is_empty())
+        {
             self.tracker.pass(reached);
         }
         Ok(None)
@@ -191,7 +194,8 @@ impl Intake {
     }
 
     fn hold(&mut self, item: &Item) {
-        if let (Delivery::Concurrent { held, .. }, Some(key)) = (&mut self.delivery, item.raw().key) {
+        if let (Delivery::Concurrent { held, .. }, Some(key)) = (&mut self.delivery, item.raw().key)
+        {
             held.push(key.to_vec());
         }
     }
@@ -234,7 +238,9 @@ impl Intake {
 
     /// The record was not finished and must be handled again.
     pub(crate) fn give_back(&mut self, item: Item) {
-        let place = self.waiting.partition_point(|other| other.offset() < item.offset());
+        let place = self
+            .waiting
+            .partition_point(|other| other.offset() < item.offset());
         self.waiting.insert(place, item.clone());
         self.release(&item);
     }

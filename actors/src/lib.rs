@@ -1,8 +1,21 @@
 //! actors
+pub mod agent;
 pub mod codec;
+pub mod context;
+pub mod failure;
+pub mod group;
+mod in_hand;
+mod intake;
+pub mod lane;
+mod mailbox;
 pub mod partitioner;
 pub mod port;
 pub mod record;
+pub mod shard;
 mod stage;
+pub mod stream;
+pub mod supervision;
 pub mod table;
+pub mod topic;
 pub mod tracker;
+pub mod worker;

@@ -27,7 +27,7 @@ impl Item {
     }
 
     pub(crate) fn offset(&self) -> Offset {
-        self.raw().offset
+        self.batch.offset(self.index)
     }
 }
 
@@ -81,7 +81,11 @@ impl Mailbox {
     pub(crate) fn next(&mut self, reader: ReaderId) -> Result<Option<Item>, LogError> {
         let Cursor { batch, index } = self.cursors[reader.0];
         let Some(current) = self.window.get((batch - self.first) as usize) else {
-            return Ok(if self.pull()? { self.next(reader)? } else { None });
+            return Ok(if self.pull()? {
+                self.next(reader)?
+            } else {
+                None
+            });
         };
         let item = Item {
             batch: current.clone(),
@@ -123,7 +127,12 @@ impl Mailbox {
     }
 
     fn drop_passed(&mut self) {
-        let slowest = self.cursors.iter().map(|cursor| cursor.batch).min().unwrap_or(self.first);
+        let slowest = self
+            .cursors
+            .iter()
+            .map(|cursor| cursor.batch)
+            .min()
+            .unwrap_or(self.first);
         let was_full = self.window.len() >= WINDOW_BATCHES;
         while self.first < slowest {
             self.window.pop_front();

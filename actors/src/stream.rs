@@ -10,7 +10,7 @@ use crate::partitioner::partition_of;
 use crate::port::{RawRecord, TopicId};
 use crate::record::Record;
 use crate::stage::{Extras, Stage, Target};
-use crate::topic::{SharedTopicConfig, Topic};
+use crate::topic::{SharedTopicConfig, Topic, Topics};
 
 /// Records of a topic on their way to an agent. Composed lazily: only [`Stream::group_by`] and [`Stream::through`] make a
 /// topic.
@@ -43,7 +43,11 @@ pub(crate) type Read<K, V> =
     Arc<dyn Fn(&RawRecord<'_>, &Place) -> Result<Option<Record<K, V>>, Undecodable> + Send + Sync>;
 
 /// Reads a record and stages what goes to the repartition topic.
-type Rewrite = Arc<dyn Fn(&RawRecord<'_>, &Place, Destination, &mut Stage) -> Result<(), Undecodable> + Send + Sync>;
+type Rewrite = Arc<
+    dyn Fn(&RawRecord<'_>, &Place, Destination, &mut Stage) -> Result<(), Undecodable>
+        + Send
+        + Sync,
+>;
 
 /// The topic that a repartition writes to.
 #[derive(Clone, Copy, Debug)]
@@ -74,6 +78,14 @@ pub struct Repartition {
     /// Set when the app has given the topic its place.
     pub topic: OnceLock<TopicId>,
     pub(crate) rewrite: Rewrite,
+}
+
+impl Repartition {
+    pub(crate) fn destination(&self, topics: &Topics) -> Option<Destination> {
+        let topic = *self.topic.get()?;
+        let partitions = *topics.partitions.get(usize::from(topic.0))?;
+        Some(Destination { topic, partitions })
+    }
 }
 
 /// A record whose bytes its codecs cannot read.
@@ -112,7 +124,10 @@ fn reader<K: 'static, V: 'static>(keys: SharedCodec<K>, values: SharedCodec<V>) 
         };
         Ok(Some(Record {
             key: key.map_err(|error| Undecodable { part: "key", error })?,
-            value: value.map_err(|error| Undecodable { part: "value", error })?,
+            value: value.map_err(|error| Undecodable {
+                part: "value",
+                error,
+            })?,
             headers: raw.headers.clone(),
             timestamp: raw.timestamp,
             topic: place.topic.clone(),
@@ -177,7 +192,14 @@ impl<K: 'static, V: 'static> Stream<K, V> {
             let present = !write_key.is_null(&key);
             write_key.encode(&key, bytes).map(|()| present)
         });
-        self.goes_through(name.into(), None, SharedTopicConfig::default(), rewrite, keys, values)
+        self.goes_through(
+            name.into(),
+            None,
+            SharedTopicConfig::default(),
+            rewrite,
+            keys,
+            values,
+        )
     }
 
     /// The same records, written to `topic` and read from it again: in the partition of their key there.
@@ -226,17 +248,26 @@ impl<K: 'static, V: 'static> Stream<K, V> {
     fn rewrite(
         &self,
         values: SharedCodec<V>,
-        write_key: impl Fn(&Record<K, V>, &mut Vec<u8>) -> Result<bool, CodecError> + Send + Sync + 'static,
+        write_key: impl Fn(&Record<K, V>, &mut Vec<u8>) -> Result<bool, CodecError>
+        + Send
+        + Sync
+        + 'static,
     ) -> Rewrite {
         let read = self.read.clone();
-        let same_bytes = self.intact.as_ref().is_some_and(|intact| Arc::ptr_eq(intact, &values));
+        let same_bytes = self
+            .intact
+            .as_ref()
+            .is_some_and(|intact| Arc::ptr_eq(intact, &values));
         Arc::new(move |raw, place, to, stage| {
             let Some(record) = read(raw, place)? else {
                 return Ok(());
             };
             let bytes = &mut stage.bytes;
             let start = bytes.len();
-            let has_key = write_key(&record, bytes).map_err(|error| Undecodable { part: "new key", error })?;
+            let has_key = write_key(&record, bytes).map_err(|error| Undecodable {
+                part: "new key",
+                error,
+            })?;
             let key_end = bytes.len();
             let has_value = match raw.value {
                 Some(value) if same_bytes => {
@@ -247,7 +278,10 @@ impl<K: 'static, V: 'static> Stream<K, V> {
                 _ if values.is_null(&record.value) => false,
                 _ => {
                     let encoded = values.encode(&record.value, bytes);
-                    encoded.map_err(|error| Undecodable { part: "value", error })?;
+                    encoded.map_err(|error| Undecodable {
+                        part: "value",
+                        error,
+                    })?;
                     true
                 }
             };
@@ -260,7 +294,12 @@ impl<K: 'static, V: 'static> Stream<K, V> {
                 timestamp: Some(record.timestamp),
                 headers: (!record.headers.is_empty()).then(|| Box::new(record.headers)),
             };
-            stage.push(target, has_key.then_some(start..key_end), has_value.then_some(key_end..end), extras);
+            stage.push(
+                target,
+                has_key.then_some(start..key_end),
+                has_value.then_some(key_end..end),
+                extras,
+            );
             Ok(())
         })
     }
@@ -270,7 +309,10 @@ impl<K: 'static, V: 'static> Stream<K, V> {
 impl<K: 'static, V: 'static> Topic<K, V> {
     /// See [`Stream::filter`].
     #[must_use]
-    pub fn filter(&self, keep: impl Fn(&Record<K, V>) -> bool + Send + Sync + 'static) -> Stream<K, V> {
+    pub fn filter(
+        &self,
+        keep: impl Fn(&Record<K, V>) -> bool + Send + Sync + 'static,
+    ) -> Stream<K, V> {
         Stream::from(self).filter(keep)
     }
 

@@ -55,26 +55,14 @@ impl<K: Data, V: Data> Topic<K, V> {
 }
 
 impl<K, V> Topic<K, V> {
-    /// A topic with codecs that are known already.
-    pub(crate) fn with_codecs(
-        id: TopicId,
-        name: Arc<str>,
-        keys: SharedCodec<K>,
-        values: SharedCodec<V>,
-        config: SharedTopicConfig,
-    ) -> Self {
-        Self {
-            id,
-            name,
-            keys,
-            values,
-            config,
-        }
-    }
-
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Its name, shared by all handles of this topic: by it a foreign topic is told from the app's own.
+    pub fn shared_name(&self) -> Arc<str> {
+        self.name.clone()
     }
 
     /// The settings, shared by all handles of this topic.
@@ -104,7 +92,9 @@ impl<K, V> Topic<K, V> {
     /// `("retention.ms", "86400000")`.
     #[must_use]
     pub fn setting(self, name: &str, value: &str) -> Self {
-        self.lock().settings.insert(name.to_owned(), value.to_owned());
+        self.lock()
+            .settings
+            .insert(name.to_owned(), value.to_owned());
         self
     }
 
@@ -136,7 +126,10 @@ impl Topics {
     /// The partition count of `topic`; `None` if it is no topic of this app.
     pub(crate) fn partitions_of<K, V>(&self, topic: &Topic<K, V>) -> Option<i32> {
         let place = usize::from(topic.id.0);
-        let known = self.names.get(place).is_some_and(|name| Arc::ptr_eq(name, &topic.name));
+        let known = self
+            .names
+            .get(place)
+            .is_some_and(|name| Arc::ptr_eq(name, &topic.name));
         known.then(|| self.partitions[place])
     }
 }

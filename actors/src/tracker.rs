@@ -21,6 +21,8 @@ pub struct Progress {
 /// A record is *begun* once, in offset order, and *finished* once, in any order.
 #[derive(Clone, Debug, Default)]
 pub struct Tracker {
+    /// Where it went on: all below is finished.
+    resumed: Offset,
     /// Begun and not finished.
     unfinished: BTreeSet<Offset>,
     /// Finished, above the smallest of `unfinished`.
@@ -33,6 +35,7 @@ impl Tracker {
     /// Goes on from what was committed.
     pub fn resume(progress: &Progress) -> Self {
         Self {
+            resumed: progress.next,
             unfinished: BTreeSet::new(),
             done: progress.done.clone(),
             end: progress.next,
@@ -41,7 +44,7 @@ impl Tracker {
 
     /// True if the record at `offset` was finished before the restart: pass over it.
     pub fn is_done(&self, offset: Offset) -> bool {
-        !self.done.is_empty() && self.done.contains(&offset)
+        offset < self.resumed || (!self.done.is_empty() && self.done.contains(&offset))
     }
 
     /// A record is taken up.

@@ -1,1 +1,2 @@
-//! Laid out; filled by the commits that follow.
+//! runtime
+pub mod app;

@@ -62,6 +62,11 @@ pub trait Batch {
 
     /// The record at `index`, which is below [`Batch::len`].
     fn get(&self, index: usize) -> RawRecord<'_>;
+
+    /// The offset of the record at `index`.
+    fn offset(&self, index: usize) -> Offset {
+        self.get(index).offset
+    }
 }
 
 /// What a [`Source`] had.

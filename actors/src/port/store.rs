@@ -114,6 +114,11 @@ pub trait Store: Send + Sync + 'static {
 pub trait Stores: Send + Sync + 'static {
     /// Opens the store of `shard`, made empty if there is none.
     fn open(&self, shard: &ShardId) -> Result<Arc<dyn Store>, StoreError>;
+
+    /// True if opening and restoring take so long that they must not run on a worker's thread, where other shards wait.
+    fn is_slow(&self) -> bool {
+        true
+    }
 }
 
 /// Why a store failed. The shard is `Broken` on this node then.

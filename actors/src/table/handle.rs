@@ -373,3 +373,15 @@ where
         self
     }
 }
+
+impl TableHome {
+    /// For a table that is only asked what it is called.
+    pub(crate) fn nowhere() -> Self {
+        Self {
+            store: Arc::new(crate::port::MemoryStore::default()),
+            scope: Rc::default(),
+            budget: CacheBudget::new(0),
+            dirty_bytes: Rc::default(),
+        }
+    }
+}

@@ -22,8 +22,8 @@ pub(crate) struct Scope {
     current: Cell<Ticket>,
     /// Begun and not finished. As many as there are lanes in the shard, so a short list.
     open: RefCell<Vec<Ticket>>,
-    /// Set when `current` came upon a key of another record.
-    conflict: Cell<bool>,
+    /// Those of `open` that came upon a key of another record.
+    conflicts: RefCell<Vec<Ticket>>,
 }
 
 impl Scope {
@@ -45,12 +45,16 @@ impl Scope {
         self.current.set(Ticket::NOBODY);
     }
 
-    /// A record is finished, or given up.
-    pub(crate) fn end(&self, ticket: Ticket) {
+    /// A record is finished, or given up. True if it came upon a key of another record.
+    pub(crate) fn end(&self, ticket: Ticket) -> bool {
         self.open.borrow_mut().retain(|open| *open != ticket);
         if self.current.get() == ticket {
             self.leave();
         }
+        let mut conflicts = self.conflicts.borrow_mut();
+        let before = conflicts.len();
+        conflicts.retain(|other| *other != ticket);
+        conflicts.len() < before
     }
 
     /// Whose handler runs.
@@ -67,14 +71,9 @@ impl Scope {
     pub(crate) fn conflicts_with(&self, owner: Ticket) -> bool {
         let conflict = owner != self.current.get() && self.is_open(owner);
         if conflict {
-            self.conflict.set(true);
+            self.conflicts.borrow_mut().push(self.current.get());
         }
         conflict
-    }
-
-    /// Whether there was a conflict since this was last asked.
-    pub(crate) fn take_conflict(&self) -> bool {
-        self.conflict.replace(false)
     }
 
     /// True if records are unfinished.

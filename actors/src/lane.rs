@@ -1,0 +1,308 @@
+//! [`Lane`]: an instance of an agent at work: takes up a record, has it handled, keeps or undoes its effects.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tanist_cluster::Offset;
+use tokio::sync::Notify;
+
+use crate::agent::{Agent, Timer};
+use crate::context::Context;
+use crate::failure::Handled;
+use crate::in_hand::{InHand, Settled};
+use crate::intake::{Intake, Next};
+use crate::mailbox::Item;
+use crate::port::{LogError, TopicPartition};
+use crate::shard::Shard;
+use crate::stream::{Place, Read, Repartition, Undecodable};
+use crate::topic::Topics;
+use crate::worker::LaneCount;
+
+/// Records that a lane handles before it lets the other lanes of its worker go on.
+const BUDGET_RECORDS: usize = 200;
+
+/// How a lane ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LaneExit {
+    /// As it was asked to.
+    Stopped,
+    /// Its agent failed. What the record did is undone.
+    Failed(LaneFailure),
+}
+
+/// Which record an agent failed at, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LaneFailure {
+    /// The record; none for a timer, `started` or `stopped`.
+    pub record: Option<(TopicPartition, Offset)>,
+    /// What kind of failure it was.
+    pub kind: FailureKind,
+    /// What it says.
+    pub message: String,
+}
+
+/// What kind of failure it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailureKind {
+    /// The handler returned an error.
+    Error,
+    /// The handler, or the factory, panicked.
+    Panic,
+    /// The record's bytes could not be decoded.
+    Undecodable,
+    /// The input partition cannot be read.
+    Input,
+}
+
+/// See the module.
+pub struct Lane {
+    shard: Rc<Shard>,
+    intake: Option<Rc<RefCell<Intake>>>,
+    place: Place,
+    cx: Context,
+    handled: usize,
+    _counted: LaneCount,
+}
+
+impl Lane {
+    pub(crate) fn new(shard: &Rc<Shard>, intake: Option<Rc<RefCell<Intake>>>, cx: Context) -> Self {
+        let topic = intake
+            .as_ref()
+            .map(|intake| intake.borrow().partition().topic.clone());
+        Self {
+            shard: shard.clone(),
+            intake,
+            place: Place {
+                topic: topic.as_deref().unwrap_or_default().into(),
+                partition: shard.id().partition,
+            },
+            cx,
+            handled: 0,
+            _counted: shard.count_lane(),
+        }
+    }
+
+    /// Runs `agent` until the shard is stopped, or it fails.
+    pub(crate) async fn run<A: Agent>(
+        mut self,
+        mut agent: A,
+        read: &Read<A::Key, A::Value>,
+        timers: &[Timer<A>],
+    ) -> LaneExit {
+        match self.work(&mut agent, read, timers).await {
+            Ok(()) => LaneExit::Stopped,
+            Err(failure) => LaneExit::Failed(failure),
+        }
+    }
+
+    async fn work<A: Agent>(
+        &mut self,
+        agent: &mut A,
+        read: &Read<A::Key, A::Value>,
+        timers: &[Timer<A>],
+    ) -> Result<(), LaneFailure> {
+        self.aside(async |cx| agent.started(cx).await).await?;
+        let mut due = Due::new(timers.iter().map(|timer| timer.every), self.shard.elapsed());
+        loop {
+            while let Some(index) = due.take(self.shard.elapsed()) {
+                self.aside(async |cx| (timers[index].run)(agent, cx).await)
+                    .await?;
+            }
+            match self.next()? {
+                Next::Record(item) => self.handle(agent, read, item).await?,
+                Next::Wait => self.wait(due.next()).await,
+                Next::End => break,
+            }
+            self.breathe().await;
+        }
+        self.aside(async |cx| agent.stopped(cx).await).await
+    }
+
+    /// Writes every record on to a repartition topic, until the shard is stopped.
+    pub(crate) async fn rewrite(mut self, through: &Repartition, topics: &Topics) -> LaneExit {
+        let Some(to) = through.destination(topics) else {
+            return LaneExit::Failed(LaneFailure {
+                record: None,
+                kind: FailureKind::Input,
+                message: format!("the repartition topic {} is not known", through.name),
+            });
+        };
+        loop {
+            let step = match self.next() {
+                Ok(Next::Record(item)) => {
+                    let in_hand =
+                        InHand::begin(&self.shard, self.intake.as_ref(), Some(item.clone()));
+                    let written =
+                        (through.rewrite)(&item.raw(), &self.place, to, self.cx.outputs());
+                    in_hand
+                        .settle_with(written.map_err(LaneFailure::undecodable), self.cx.outputs())
+                }
+                Ok(Next::Wait) => {
+                    self.wait(None).await;
+                    Ok(())
+                }
+                Ok(Next::End) => return LaneExit::Stopped,
+                Err(failure) => Err(failure),
+            };
+            if let Err(failure) = step {
+                return LaneExit::Failed(failure);
+            }
+            self.breathe().await;
+        }
+    }
+
+    /// Runs timers alone, until the shard is stopped.
+    pub(crate) async fn run_timers(mut self, timers: &[Timer<()>]) -> LaneExit {
+        let mut due = Due::new(timers.iter().map(|timer| timer.every), self.shard.elapsed());
+        while !self.shard.is_stopping() {
+            while let Some(index) = due.take(self.shard.elapsed()) {
+                if let Err(failure) = self
+                    .aside(async |cx| (timers[index].run)(&mut (), cx).await)
+                    .await
+                {
+                    return LaneExit::Failed(failure);
+                }
+            }
+            self.wait(due.next()).await;
+        }
+        LaneExit::Stopped
+    }
+
+    fn next(&mut self) -> Result<Next, LaneFailure> {
+        let Some(intake) = &self.intake else {
+            return Ok(if self.shard.is_stopping() {
+                Next::End
+            } else {
+                Next::Wait
+            });
+        };
+        let mut intake = intake.borrow_mut();
+        let next = intake.next();
+        if intake.wants_commit() {
+            self.shard.wants_commit();
+        }
+        next.map_err(LaneFailure::input)
+    }
+
+    async fn handle<A: Agent>(
+        &mut self,
+        agent: &mut A,
+        read: &Read<A::Key, A::Value>,
+        item: Item,
+    ) -> Result<(), LaneFailure> {
+        loop {
+            let in_hand = InHand::begin(&self.shard, self.intake.as_ref(), Some(item.clone()));
+            let record = match read(&item.raw(), &self.place) {
+                Ok(Some(record)) => record,
+                Ok(None) => return in_hand.settle_with(Ok(()), self.cx.outputs()),
+                Err(error) => {
+                    let failure = LaneFailure::undecodable(error);
+                    return in_hand.settle_with(Err(failure), self.cx.outputs());
+                }
+            };
+            self.cx.begin(Some(item.clone()), Some(record.timestamp));
+            let handled = in_hand.scoped(agent.handle(record, &mut self.cx)).await;
+            match in_hand.settle(handled, self.cx.outputs()) {
+                Settled::Done => return Ok(()),
+                Settled::Failed(failure) => return Err(failure),
+                Settled::Conflict => self.shard.wait_for_others().await,
+            }
+        }
+    }
+
+    /// What belongs to no record: timers, `started`, `stopped`.
+    async fn aside(
+        &mut self,
+        mut work: impl AsyncFnMut(&mut Context) -> Handled,
+    ) -> Result<(), LaneFailure> {
+        loop {
+            let in_hand = InHand::begin(&self.shard, self.intake.as_ref(), None);
+            self.cx.begin(None, None);
+            let done = in_hand.scoped(work(&mut self.cx)).await;
+            match in_hand.settle(done, self.cx.outputs()) {
+                Settled::Done => return Ok(()),
+                Settled::Failed(failure) => return Err(failure),
+                Settled::Conflict => self.shard.wait_for_others().await,
+            }
+        }
+    }
+
+    /// Until there may be something to do.
+    async fn wait(&mut self, timer: Option<Duration>) {
+        let idle = self.shard.idle();
+        let ready: std::sync::Arc<Notify> = match &self.intake {
+            Some(intake) => intake.borrow().ready(),
+            None => self.shard.stopping(),
+        };
+        match timer {
+            None => ready.notified().await,
+            Some(at) => {
+                let sleep = self.shard.sleep(at.saturating_sub(self.shard.elapsed()));
+                tokio::select! {
+                    biased;
+                    () = ready.notified() => {}
+                    () = sleep => {}
+                }
+            }
+        }
+        drop(idle);
+        self.handled = 0;
+    }
+
+    /// Lets the others have the thread now and then, and waits while too much is uncommitted.
+    async fn breathe(&mut self) {
+        self.handled += 1;
+        if self.handled >= BUDGET_RECORDS {
+            self.handled = 0;
+            tokio::task::yield_now().await;
+            self.shard.wait_for_room().await;
+        }
+    }
+}
+
+impl LaneFailure {
+    fn undecodable(error: Undecodable) -> Self {
+        Self {
+            record: None,
+            kind: FailureKind::Undecodable,
+            message: error.to_string(),
+        }
+    }
+
+    fn input(error: LogError) -> Self {
+        Self {
+            record: None,
+            kind: FailureKind::Input,
+            message: error.to_string(),
+        }
+    }
+}
+
+/// When the timers of a lane are due. A tick that is late is run once, however late it is.
+struct Due {
+    timers: Vec<(Duration, Duration)>,
+}
+
+impl Due {
+    fn new(periods: impl Iterator<Item = Duration>, now: Duration) -> Self {
+        let timers = periods.map(|period| (now + period, period)).collect();
+        Self { timers }
+    }
+
+    /// A timer that is due, by its index; it counts as run.
+    fn take(&mut self, now: Duration) -> Option<usize> {
+        let index = self.timers.iter().position(|(at, _)| *at <= now)?;
+        let (at, period) = &mut self.timers[index];
+        *at += *period;
+        if *at <= now {
+            *at = now + *period;
+        }
+        Some(index)
+    }
+
+    /// When the next one is due.
+    fn next(&self) -> Option<Duration> {
+        self.timers.iter().map(|(at, _)| *at).min()
+    }
+}

@@ -1,0 +1,238 @@
+//! [`Shard`]: one partition number of a group at work: its mailboxes, lanes and table shards, and what of their work no
+//! commit contains yet.
+//!
+//! ```text
+//!               +-- failure, back-off --+
+//!               v                       |
+//! restoring -> running ----------> restarting -> broken
+//!     |           |  stop                          ^
+//!     |           +-> stopping -> stopped          |
+//!     +------------- truncated, foreign, full -----+
+//! ```
+
+mod seal;
+mod shell;
+mod status;
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tanist_cluster::permit::Permit;
+use tanist_cluster::{Offset, ShardId};
+use tokio::sync::Notify;
+
+pub(crate) use seal::Draft;
+pub use shell::{ShardActor, StopShard};
+pub use status::{InputStatus, ShardState, ShardStatus};
+
+use crate::agent::{AgentSpec, ShardContext};
+use crate::context::Context;
+use crate::group::GroupSpec;
+use crate::intake::Intake;
+use crate::port::{LocalPortFuture, TopicId, TopicPartition};
+use crate::stage::Stage;
+use crate::table::{Inputs, Replay, Scope, Ticket};
+use crate::worker::{Desk, Guarantee, LaneCount};
+
+/// An agent's intake in a shard.
+pub(crate) struct AgentIntake {
+    /// The name under which its progress is kept.
+    pub(crate) key: String,
+    pub(crate) topic: TopicId,
+    pub(crate) intake: Rc<RefCell<Intake>>,
+}
+
+/// See the module. Belongs to its worker's thread.
+pub(crate) struct Shard {
+    permit: Permit,
+    group: Arc<GroupSpec>,
+    desk: Rc<Desk>,
+    context: ShardContext,
+    scope: Rc<Scope>,
+    intakes: Vec<AgentIntake>,
+    /// Outputs of finished records that no commit contains yet.
+    outputs: RefCell<Stage>,
+    /// How changelog records change the store; away while a commit is in flight.
+    replay: RefCell<Option<Replay>>,
+    /// The inputs of the last commit that was sealed.
+    sealed: RefCell<Inputs>,
+    /// Where the inputs stand in the last commit that has succeeded.
+    committed: RefCell<BTreeMap<String, Offset>>,
+    /// Records finished since then.
+    unsealed_records: Cell<u64>,
+    records: Cell<u64>,
+    others: Notify,
+    stopping: Cell<bool>,
+    stop: Arc<Notify>,
+    /// The record in whose handler a lane was cut off.
+    interrupted: RefCell<Option<(TopicPartition, Offset)>>,
+    state: RefCell<ShardState>,
+}
+
+/// What a shard is made of.
+pub(crate) struct ShardParts {
+    pub(crate) permit: Permit,
+    pub(crate) group: Arc<GroupSpec>,
+    pub(crate) desk: Rc<Desk>,
+    pub(crate) context: ShardContext,
+    pub(crate) scope: Rc<Scope>,
+    pub(crate) intakes: Vec<AgentIntake>,
+    pub(crate) replay: Replay,
+}
+
+impl Shard {
+    pub(crate) fn new(parts: ShardParts) -> Rc<Self> {
+        let inputs = parts.replay.state().inputs.clone();
+        Rc::new(Self {
+            permit: parts.permit,
+            group: parts.group,
+            desk: parts.desk,
+            context: parts.context,
+            scope: parts.scope,
+            intakes: parts.intakes,
+            outputs: RefCell::default(),
+            replay: RefCell::new(Some(parts.replay)),
+            committed: RefCell::new(positions(&inputs)),
+            sealed: RefCell::new(inputs),
+            unsealed_records: Cell::new(0),
+            records: Cell::new(0),
+            others: Notify::new(),
+            stopping: Cell::new(false),
+            stop: Arc::new(Notify::new()),
+            interrupted: RefCell::default(),
+            state: RefCell::new(ShardState::Running),
+        })
+    }
+
+    pub(crate) fn id(&self) -> &ShardId {
+        self.permit.shard()
+    }
+
+    pub(crate) fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.desk.clock().elapsed()
+    }
+
+    pub(crate) fn sleep(&self, duration: Duration) -> LocalPortFuture<'static, ()> {
+        self.desk.clock().sleep(duration)
+    }
+
+    /// A record of `ticket` is finished: its table writes and `outputs` will be in the next commit.
+    pub(crate) fn keep(&self, ticket: Ticket, outputs: &mut Stage) {
+        self.context.each_table(|table| table.keep(ticket));
+        if !outputs.is_empty() {
+            self.desk.staged(outputs.bytes.len());
+            match self.desk.outbox() {
+                Some(outbox) => outbox.borrow_mut().absorb(outputs),
+                None => self.outputs.borrow_mut().absorb(outputs),
+            }
+        }
+        self.desk.uncommitted();
+        self.others.notify_waiters();
+    }
+
+    /// A record of `ticket` failed: what it has written goes.
+    pub(crate) fn undo(&self, ticket: Ticket) {
+        self.context.each_table(|table| table.undo(ticket));
+        self.others.notify_waiters();
+    }
+
+    pub(crate) fn record_finished(&self) {
+        self.records.set(self.records.get() + 1);
+        self.unsealed_records.set(self.unsealed_records.get() + 1);
+    }
+
+    /// A lane was cut off in the middle of a record.
+    pub(crate) fn interrupted(&self, record: Option<(TopicPartition, Offset)>) {
+        *self.interrupted.borrow_mut() = record;
+    }
+
+    /// Until another record of this shard is finished or undone; a moment, if none is in hand.
+    pub(crate) async fn wait_for_others(&self) {
+        if self.scope.any_open() {
+            self.others.notified().await;
+        } else {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// While much more than a commit's worth is uncommitted: until there is room (S8).
+    pub(crate) async fn wait_for_room(&self) {
+        self.desk.wait_for_room().await;
+    }
+
+    /// A commit is wanted at once.
+    pub(crate) fn wants_commit(&self) {
+        self.desk.commit_now();
+    }
+
+    /// A lane has nothing to do for as long as the answer lives.
+    pub(crate) fn idle(&self) -> crate::worker::Idle {
+        Desk::idle(&self.desk)
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.get()
+    }
+
+    /// Notified when the shard is to stop.
+    pub(crate) fn stopping(&self) -> Arc<Notify> {
+        self.stop.clone()
+    }
+
+    /// Lanes finish what they have in hand, and end.
+    pub(crate) fn stop(&self) {
+        self.stopping.set(true);
+        self.stop.notify_waiters();
+        for intake in &self.intakes {
+            intake.intake.borrow_mut().stop();
+        }
+    }
+
+    /// The shard ends its work here. What it has finished is still committed; its input waits.
+    pub(crate) fn break_down(&self, reason: String) {
+        tracing::error!(shard = %self.id(), "{reason}; the shard has stopped, the others go on");
+        self.stop();
+        self.set_state(ShardState::Broken { reason });
+    }
+
+    pub(crate) fn is_broken(&self) -> bool {
+        matches!(*self.state.borrow(), ShardState::Broken { .. })
+    }
+
+    /// How many lanes an agent has here.
+    pub(crate) fn lanes_of(&self, spec: &AgentSpec) -> usize {
+        match self.desk.settings.guarantee {
+            Guarantee::AtMostOnce => 1,
+            Guarantee::ExactlyOnce | Guarantee::AtLeastOnce => spec.concurrency,
+        }
+    }
+
+    /// What a lane's handlers are given.
+    pub(crate) fn agent_context(&self) -> Context {
+        self.desk.agent_context(self.id())
+    }
+
+    /// Counted among the lanes of the worker as long as the answer lives.
+    pub(crate) fn count_lane(&self) -> LaneCount {
+        Desk::lane(&self.desk)
+    }
+
+    /// What the last successful commit contains.
+    fn committed_inputs(&self) -> BTreeMap<String, Offset> {
+        self.committed.borrow().clone()
+    }
+}
+
+fn positions(inputs: &Inputs) -> BTreeMap<String, Offset> {
+    let agents = inputs.agents.iter();
+    agents
+        .map(|(key, progress)| (key.clone(), progress.next))
+        .collect()
+}

@@ -1,0 +1,180 @@
+//! Sealing: what a shard has finished goes into a commit; what comes of the commit comes back.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use tanist_cluster::Offset;
+
+use super::{AgentIntake, Shard};
+use crate::port::{OffsetCommit, StateCommit, TopicId, TopicPartition};
+use crate::stage::{Stage, Target};
+use crate::table::{INPUTS_KEY, Inputs, TableError};
+use crate::tracker::Progress;
+
+/// A commit that is being put together from the shards of a worker.
+#[derive(Default)]
+pub(crate) struct Draft {
+    pub(crate) stage: Stage,
+    pub(crate) offsets: Vec<OffsetCommit>,
+    pub(crate) states: Vec<StateCommit>,
+    /// The shards that are in it; those with tables have their [`StateCommit`] at the place given.
+    pub(crate) shards: Vec<(Rc<Shard>, Option<usize>)>,
+}
+
+impl Shard {
+    /// Adds to `draft` all that this shard has finished since the last commit. Positions alone are worth a commit only
+    /// if `even_positions`: they may have moved because of transaction markers. On an error nothing was added.
+    pub(crate) fn seal(
+        self: &Rc<Self>,
+        draft: &mut Draft,
+        even_positions: bool,
+    ) -> Result<(), TableError> {
+        let inputs = self.inputs();
+        let moved = inputs.agents != self.sealed.borrow().agents;
+        let mut written = !self.outputs.borrow().is_empty();
+        self.context
+            .each_table(|table| written |= table.has_dirty());
+        let finished = self.unsealed_records.get() > 0 || self.wants_position();
+        if !written && !(moved && (finished || even_positions)) {
+            return Ok(());
+        }
+        let mark = draft.stage.mark();
+        draft.stage.absorb(&mut self.outputs.borrow_mut());
+        let state = self
+            .seal_tables(&mut draft.stage, &inputs)
+            .inspect_err(|_| draft.stage.truncate(mark))?;
+        draft.offsets.extend(self.offsets(&inputs));
+        let place = state.map(|state| {
+            draft.states.push(state);
+            draft.states.len() - 1
+        });
+        draft.shards.push((self.clone(), place));
+        self.unsealed_records.set(0);
+        self.intakes
+            .iter()
+            .for_each(|agent| agent.intake.borrow_mut().sealed());
+        *self.sealed.borrow_mut() = inputs;
+        Ok(())
+    }
+
+    /// The commit that this shard was in has succeeded.
+    pub(crate) fn committed(&self, state: Option<StateCommit>) {
+        if let Some(state) = state {
+            *self.replay.borrow_mut() = Some(state.replay);
+        }
+        *self.committed.borrow_mut() = super::positions(&self.sealed.borrow());
+        self.context.each_table(|table| table.committed());
+        self.intakes
+            .iter()
+            .for_each(|agent| agent.intake.borrow_mut().committed());
+    }
+
+    fn inputs(&self) -> Inputs {
+        let progress = |agent: &AgentIntake| (agent.key.clone(), agent.intake.borrow().progress());
+        Inputs {
+            commit: self.sealed.borrow().commit + 1,
+            agents: self.intakes.iter().map(progress).collect(),
+        }
+    }
+
+    /// `at_most_once`: records wait for their position to be committed.
+    fn wants_position(&self) -> bool {
+        self.intakes
+            .iter()
+            .any(|agent| agent.intake.borrow().wants_commit())
+    }
+
+    fn seal_tables(
+        &self,
+        stage: &mut Stage,
+        inputs: &Inputs,
+    ) -> Result<Option<StateCommit>, TableError> {
+        let mut replay = self.replay.borrow_mut();
+        if self.group.tables.is_empty() {
+            return Ok(None);
+        }
+        let mut changelogs = Vec::new();
+        for (place, table) in self.group.tables.iter().enumerate() {
+            let begin = stage.records.len();
+            let target = self.target(table.changelog);
+            if let Some(cells) = self.context.find_table(&table.spec.name) {
+                cells.seal(stage, target)?;
+            }
+            if stage.records.len() > begin {
+                self.seal_inputs(stage, target, inputs);
+                changelogs.push((place, begin..stage.records.len()));
+            }
+        }
+        if let ([], Some(first)) = (&changelogs[..], self.group.tables.first()) {
+            let begin = stage.records.len();
+            self.seal_inputs(stage, self.target(first.changelog), inputs);
+            changelogs.push((0, begin..stage.records.len()));
+        }
+        let replay = replay
+            .take()
+            .expect("one commit at a time: the last one has brought it back");
+        Ok(Some(StateCommit {
+            store: self.context.store(),
+            replay,
+            changelogs,
+            failed: None,
+        }))
+    }
+
+    fn seal_inputs(&self, stage: &mut Stage, target: Target, inputs: &Inputs) {
+        let written = stage.changelog_record(target, |bytes| {
+            bytes.extend_from_slice(INPUTS_KEY);
+            let key_end = bytes.len();
+            serde_json::to_writer(bytes, inputs).map(|()| (key_end, true))
+        });
+        written.expect("plain values become JSON");
+    }
+
+    fn target(&self, topic: TopicId) -> Target {
+        Target {
+            topic,
+            partition: self.id().partition,
+        }
+    }
+
+    /// For the consumer group, for each input the smallest unfinished offset of all its agents (S6).
+    fn offsets(&self, inputs: &Inputs) -> Vec<OffsetCommit> {
+        let mut smallest: BTreeMap<TopicId, Offset> = BTreeMap::new();
+        for agent in &self.intakes {
+            let next = inputs.agents[&agent.key].next;
+            let offset = smallest.entry(agent.topic).or_insert(next);
+            *offset = next.min(*offset);
+        }
+        let metadata = if self.group.tables.is_empty() {
+            beside(&smallest, &self.intakes, inputs)
+        } else {
+            String::new()
+        };
+        let commit = |(topic, offset): (TopicId, Offset)| OffsetCommit {
+            partition: self.input(topic),
+            offset,
+            metadata: metadata.clone(),
+        };
+        smallest.into_iter().map(commit).collect()
+    }
+
+    fn input(&self, topic: TopicId) -> TopicPartition {
+        TopicPartition::new(self.desk.topic_name(topic), self.id().partition)
+    }
+}
+
+/// What a shard without tables has to remember beside the offsets: nothing, as long as they say it all.
+fn beside(smallest: &BTreeMap<TopicId, Offset>, agents: &[AgentIntake], inputs: &Inputs) -> String {
+    let plain = agents.iter().all(|agent| {
+        let next = smallest[&agent.topic];
+        inputs.agents[&agent.key]
+            == Progress {
+                next,
+                ..Progress::default()
+            }
+    });
+    if plain {
+        return String::new();
+    }
+    serde_json::to_string(inputs).expect("plain values become JSON")
+}

@@ -1,0 +1,113 @@
+//! [`ShardStatus`]: what can be told of a shard.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use tanist_cluster::{Offset, ShardId};
+
+use super::Shard;
+
+/// How a shard is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "lowercase")]
+pub enum ShardState {
+    /// Its store is being brought up to the end of its changelogs.
+    Restoring {
+        /// Changelog records read so far.
+        records: u64,
+        /// Offsets between where it began and the end, an upper bound of the records.
+        of: u64,
+    },
+    /// At work.
+    Running,
+    /// An agent failed; it is made anew after a back-off.
+    Restarting {
+        /// The agent.
+        agent: Arc<str>,
+        /// How often it has failed at this record.
+        attempt: u32,
+        /// The failure.
+        reason: String,
+    },
+    /// Finishing what it has in hand.
+    Stopping,
+    /// Out of work until the node is restarted. Nothing is lost: its input waits.
+    Broken {
+        /// Why, and what to do.
+        reason: String,
+    },
+}
+
+impl fmt::Display for ShardState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Restoring { records, of } => {
+                write!(f, "restoring, {records} of at most {of} records")
+            }
+            Self::Running => f.write_str("running"),
+            Self::Restarting {
+                agent,
+                attempt,
+                reason,
+            } => {
+                write!(f, "restarting {agent} (attempt {attempt}): {reason}")
+            }
+            Self::Stopping => f.write_str("stopping"),
+            Self::Broken { reason } => write!(f, "broken: {reason}"),
+        }
+    }
+}
+
+/// An input of a shard.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InputStatus {
+    /// The topic.
+    pub topic: Arc<str>,
+    /// The smallest offset that is not finished; what the last commit contains is at most this.
+    pub position: Offset,
+    /// What the last successful commit contains.
+    pub committed: Offset,
+}
+
+/// What can be told of a shard.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShardStatus {
+    /// Which.
+    pub shard: ShardId,
+    /// How it is.
+    #[serde(flatten)]
+    pub state: ShardState,
+    /// Its inputs, by agent.
+    pub inputs: BTreeMap<String, InputStatus>,
+    /// Records handled since it became active here.
+    pub records: u64,
+}
+
+impl Shard {
+    /// What can be told of it now.
+    pub(crate) fn status(&self) -> ShardStatus {
+        let committed = self.committed_inputs();
+        let inputs = self.intakes.iter().map(|agent| {
+            let input = InputStatus {
+                topic: self.desk.topic_name(agent.topic),
+                position: agent.intake.borrow().progress().next,
+                committed: committed.get(&agent.key).copied().unwrap_or_default(),
+            };
+            (agent.key.clone(), input)
+        });
+        ShardStatus {
+            shard: self.id().clone(),
+            state: self.state.borrow().clone(),
+            inputs: inputs.collect(),
+            records: self.records.get(),
+        }
+    }
+
+    pub(crate) fn set_state(&self, state: ShardState) {
+        tracing::debug!(shard = %self.id(), %state, "shard");
+        *self.state.borrow_mut() = state;
+        self.desk.report(self.status());
+    }
+}

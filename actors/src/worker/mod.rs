@@ -1,0 +1,271 @@
+//! [`Worker`]: one thread of a node, with its own consumer and its own transactional producer. It carries shards, and
+//! commits what they have finished, one transaction at a time, while they go on.
+//!
+//! A worker that cannot commit ends, and with it all that was not committed: its node makes a new one, under a new
+//! producer, whose shards go on from what the log holds.
+
+mod activate;
+mod desk;
+mod restore;
+mod settings;
+mod shell;
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tanist_cluster::permit::ProducerPermit;
+use tanist_cluster::{ShardId, WorkerIndex};
+use tokio::sync::oneshot;
+
+pub use desk::Reports;
+pub(crate) use desk::{Desk, Idle, LaneCount};
+pub(crate) use settings::{Due, Facts, due};
+pub use settings::{Guarantee, WorkerSettings};
+pub use shell::{Activate, Stop, WorkerActor};
+
+use crate::port::{Broker, Clock, Commit, CommitError, Log, Stores};
+use crate::shard::{Draft, Shard};
+use crate::stage::Stage;
+use crate::topic::Topics;
+
+/// What a worker is made of.
+pub struct WorkerParts {
+    /// Which worker of its node it is.
+    pub index: WorkerIndex,
+    /// The app's id: its consumer group.
+    pub app: Arc<str>,
+    /// How it works.
+    pub settings: WorkerSettings,
+    /// The app's topics.
+    pub topics: Topics,
+    /// The broker.
+    pub broker: Arc<dyn Broker>,
+    /// The proof that its producer was announced, so that a fence reaches it.
+    pub producer: ProducerPermit,
+    /// Its log: consumer and producer.
+    pub log: Box<dyn Log>,
+    /// The node's stores.
+    pub stores: Arc<dyn Stores>,
+    /// The time.
+    pub clock: Rc<dyn Clock>,
+    /// Where its news go.
+    pub reports: Rc<dyn Reports>,
+}
+
+/// A commit that has succeeded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommitReport {
+    /// By whom.
+    pub worker: WorkerIndex,
+    /// Outputs and changelog records in it.
+    pub records: usize,
+    /// Their bytes.
+    pub bytes: usize,
+    /// From the seal to the answer.
+    pub took: Duration,
+}
+
+/// See the module. Belongs to its thread.
+pub struct Worker {
+    index: WorkerIndex,
+    app: Arc<str>,
+    desk: Rc<Desk>,
+    broker: Arc<dyn Broker>,
+    log: Box<dyn Log>,
+    _producer: ProducerPermit,
+    stores: Arc<dyn Stores>,
+    shards: RefCell<BTreeMap<ShardId, Rc<Shard>>>,
+    /// Who waits until all that is finished is committed.
+    flushes: RefCell<Vec<oneshot::Sender<()>>>,
+    /// Memory of the last commit, for the next.
+    spare: RefCell<Stage>,
+    /// Held while outputs are being published (`at_least_once`), which happens in order.
+    publishing: tokio::sync::Mutex<()>,
+}
+
+impl Worker {
+    /// A worker without shards.
+    pub fn new(parts: WorkerParts) -> Rc<Self> {
+        Rc::new(Self {
+            index: parts.index,
+            app: parts.app,
+            desk: Desk::new(parts.settings, parts.topics, parts.clock, parts.reports),
+            broker: parts.broker,
+            log: parts.log,
+            _producer: parts.producer,
+            stores: parts.stores,
+            shards: RefCell::default(),
+            flushes: RefCell::default(),
+            spare: RefCell::default(),
+            publishing: tokio::sync::Mutex::new(()),
+        })
+    }
+
+    /// Commits whenever it is due, until that fails.
+    pub(crate) async fn run(self: Rc<Self>) -> CommitError {
+        tokio::select! {
+            biased;
+            error = self.commit_when_due() => error,
+            error = self.publish_at_once() => error,
+        }
+    }
+
+    /// All that is finished by now is committed, positions of no other worth included. False if the worker ended before.
+    pub(crate) async fn flush(&self) -> bool {
+        let (done, flushed) = oneshot::channel();
+        self.flushes.borrow_mut().push(done);
+        self.desk.commit_now();
+        flushed.await.is_ok()
+    }
+
+    /// Drops all shards and what they have not committed.
+    pub(crate) fn abandon(&self) {
+        for shard in std::mem::take(&mut *self.shards.borrow_mut()).into_keys() {
+            self.desk.reports().gone(&shard);
+        }
+    }
+
+    pub(crate) fn report(&self, status: crate::shard::ShardStatus) {
+        self.desk.report(status);
+    }
+
+    async fn commit_when_due(&self) -> CommitError {
+        let clock = self.desk.clock().clone();
+        let mut last = Duration::ZERO;
+        loop {
+            let since_last = clock.elapsed().saturating_sub(last);
+            match due(self.desk.facts(), &self.desk.settings, since_last) {
+                Due::Never => self.desk.changed().await,
+                Due::In(left) => tokio::select! {
+                    biased;
+                    () = self.desk.changed() => {}
+                    () = clock.sleep(left) => {}
+                },
+                Due::Now => {
+                    last = clock.elapsed();
+                    if let Err(error) = self.commit().await {
+                        return error;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn commit(&self) -> Result<(), CommitError> {
+        let flushes = std::mem::take(&mut *self.flushes.borrow_mut());
+        let started = self.desk.clock().elapsed();
+        let draft = self.seal(!flushes.is_empty());
+        self.desk.sealed();
+        // Outputs that left before must have arrived before their inputs count as done.
+        self.publish().await?;
+        if !draft.shards.is_empty() {
+            let Draft {
+                stage,
+                offsets,
+                states,
+                shards,
+            } = draft;
+            let (records, bytes) = (stage.records.len(), stage.bytes.len());
+            let commit = self
+                .log
+                .commit(self.commit_of(stage, offsets, states))
+                .await?;
+            self.committed(commit, shards);
+            let took = self.desk.clock().elapsed().saturating_sub(started);
+            let worker = self.index;
+            self.desk.reports().commit(&CommitReport {
+                worker,
+                records,
+                bytes,
+                took,
+            });
+        }
+        for waiting in flushes {
+            // Whoever asked may be gone.
+            let _ = waiting.send(());
+        }
+        Ok(())
+    }
+
+    fn seal(&self, even_positions: bool) -> Draft {
+        let mut draft = Draft {
+            stage: self.spare.take(),
+            ..Draft::default()
+        };
+        let shards: Vec<Rc<Shard>> = self.shards.borrow().values().cloned().collect();
+        for shard in shards {
+            if let Err(error) = shard.seal(&mut draft, even_positions) {
+                shard.break_down(error.to_string());
+                self.shards.borrow_mut().remove(shard.id());
+            }
+        }
+        draft
+    }
+
+    fn commit_of(
+        &self,
+        stage: Stage,
+        offsets: Vec<crate::port::OffsetCommit>,
+        states: Vec<crate::port::StateCommit>,
+    ) -> Commit {
+        Commit {
+            topics: self.desk.topics.names.clone(),
+            records: stage.records,
+            bytes: stage.bytes,
+            group: self.app.clone(),
+            offsets,
+            states,
+        }
+    }
+
+    fn committed(&self, commit: Commit, shards: Vec<(Rc<Shard>, Option<usize>)>) {
+        let mut states: Vec<_> = commit.states.into_iter().map(Some).collect();
+        for (shard, place) in shards {
+            let state = place.and_then(|place| states[place].take());
+            let failed = state.as_ref().and_then(|state| state.failed.clone());
+            shard.committed(state);
+            if let Some(error) = failed {
+                shard.break_down(error.to_string());
+                self.shards.borrow_mut().remove(shard.id());
+            }
+            self.desk.report(shard.status());
+        }
+        self.keep_memory(commit.records, commit.bytes);
+    }
+
+    fn keep_memory(&self, mut records: Vec<crate::port::CommitRecord>, mut bytes: Vec<u8>) {
+        records.clear();
+        bytes.clear();
+        *self.spare.borrow_mut() = Stage { records, bytes };
+    }
+
+    /// `at_least_once`: outputs leave as soon as they are there.
+    async fn publish_at_once(&self) -> CommitError {
+        if self.desk.outbox().is_none() {
+            return std::future::pending().await;
+        }
+        loop {
+            self.desk.outgoing().await;
+            if let Err(error) = self.publish().await {
+                return error;
+            }
+        }
+    }
+
+    async fn publish(&self) -> Result<(), CommitError> {
+        let Some(outbox) = self.desk.outbox() else {
+            return Ok(());
+        };
+        let _in_order = self.publishing.lock().await;
+        let stage = outbox.take();
+        if !stage.is_empty() {
+            let outputs = self.commit_of(stage, Vec::new(), Vec::new());
+            self.log.publish(outputs).await?;
+        }
+        Ok(())
+    }
+}
