@@ -1,6 +1,5 @@
 //! [`Context`]: what a handler can do beside changing tables: send, forward, ask for the time.
 
-use std::rc::Rc;
 use std::sync::Arc;
 
 use tanist_cluster::{Millis, Partition, ShardId};
@@ -19,7 +18,7 @@ use crate::topic::{Topic, Topics};
 pub struct Context {
     shard: ShardId,
     topics: Topics,
-    clock: Rc<dyn Clock>,
+    clock: Arc<dyn Clock>,
     max_record_bytes: usize,
     /// The record that is being handled; none in a timer or in `started`.
     current: Option<Item>,
@@ -75,7 +74,7 @@ impl Context {
     pub(crate) fn new(
         shard: ShardId,
         topics: Topics,
-        clock: Rc<dyn Clock>,
+        clock: Arc<dyn Clock>,
         max_record_bytes: usize,
     ) -> Self {
         Self {

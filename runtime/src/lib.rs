@@ -1,2 +1,23 @@
-//! runtime
+//! Tanist: stateful stream processing on Kafka with supervised actors.
+//!
+//! An [`app::App`] declares topics, tables and agents; a [`node::Node`] runs it.
+
 pub mod app;
+pub mod node;
+
+/// What a program with agents usually needs.
+pub mod prelude {
+    pub use std::time::Duration;
+
+    pub use serde::{Deserialize, Serialize};
+    pub use tanist_actors::agent::{Agent, ShardContext};
+    pub use tanist_actors::context::{Context, OutputRecord};
+    pub use tanist_actors::failure::{Failure, Handled};
+    pub use tanist_actors::record::{Headers, Record};
+    pub use tanist_actors::stream::Stream;
+    pub use tanist_actors::table::{Table, TableDef};
+    pub use tanist_actors::topic::Topic;
+    pub use tanist_cluster::Millis;
+
+    pub use crate::app::App;
+}

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::LocalPortFuture;
 
 /// What time it is. Nothing that is safe may depend on it: only what is timed.
-pub trait Clock {
+pub trait Clock: Send + Sync {
     /// Wall time, ms since the epoch: the timestamp of what is sent now.
     fn now(&self) -> Millis;
 

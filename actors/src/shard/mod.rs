@@ -25,7 +25,7 @@ use tanist_cluster::{Offset, ShardId};
 use tokio::sync::Notify;
 
 pub(crate) use seal::Draft;
-pub use shell::{ShardActor, StopShard};
+pub(crate) use shell::{ShardActor, StopShard};
 pub use status::{InputStatus, ShardState, ShardStatus};
 
 use crate::agent::{AgentSpec, ShardContext};

@@ -25,7 +25,7 @@ struct Supervised {
 }
 
 /// See the module.
-pub struct ShardActor {
+pub(crate) struct ShardActor {
     shard: Rc<Shard>,
     policy: Policy,
     agents: Vec<Supervised>,
@@ -35,7 +35,7 @@ pub struct ShardActor {
 /// Stop in an orderly way: answered when all lanes have finished what they had in hand.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub struct StopShard;
+pub(crate) struct StopShard;
 
 impl ShardActor {
     pub(crate) fn new(shard: Rc<Shard>) -> Self {

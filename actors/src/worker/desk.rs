@@ -16,7 +16,7 @@ use crate::topic::Topics;
 use tanist_cluster::ShardId;
 
 /// Where a worker's news go; called on the worker's thread.
-pub trait Reports {
+pub trait Reports: Send + Sync {
     /// A shard has changed, or its worker has committed.
     fn shard(&self, status: ShardStatus);
     /// A shard is not here any more.
@@ -29,8 +29,8 @@ pub trait Reports {
 pub(crate) struct Desk {
     pub(crate) settings: WorkerSettings,
     pub(crate) topics: Topics,
-    clock: Rc<dyn Clock>,
-    reports: Rc<dyn Reports>,
+    clock: Arc<dyn Clock>,
+    reports: Arc<dyn Reports>,
     budget: Rc<CacheBudget>,
     /// Outputs that leave at once (`at_least_once`).
     outbox: Option<RefCell<Stage>>,
@@ -50,8 +50,8 @@ impl Desk {
     pub(crate) fn new(
         settings: WorkerSettings,
         topics: Topics,
-        clock: Rc<dyn Clock>,
-        reports: Rc<dyn Reports>,
+        clock: Arc<dyn Clock>,
+        reports: Arc<dyn Reports>,
     ) -> Rc<Self> {
         let leaves_at_once = settings.guarantee == Guarantee::AtLeastOnce;
         Rc::new(Self {
@@ -73,7 +73,7 @@ impl Desk {
         })
     }
 
-    pub(crate) fn clock(&self) -> &Rc<dyn Clock> {
+    pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
         &self.clock
     }
 

@@ -25,14 +25,14 @@ pub use desk::Reports;
 pub(crate) use desk::{Desk, Idle, LaneCount};
 pub(crate) use settings::{Due, Facts, due};
 pub use settings::{Guarantee, WorkerSettings};
-pub use shell::{Activate, Stop, WorkerActor};
+pub use shell::{Thread, WorkerHandle};
 
-use crate::port::{Broker, Clock, Commit, CommitError, Log, Stores};
+use crate::port::{Broker, Clock, Commit, CommitError, Log, LogBuilder, Stores};
 use crate::shard::{Draft, Shard};
 use crate::stage::Stage;
 use crate::topic::Topics;
 
-/// What a worker is made of.
+/// What a worker is made of. Can be sent to its thread.
 pub struct WorkerParts {
     /// Which worker of its node it is.
     pub index: WorkerIndex,
@@ -47,13 +47,13 @@ pub struct WorkerParts {
     /// The proof that its producer was announced, so that a fence reaches it.
     pub producer: ProducerPermit,
     /// Its log: consumer and producer.
-    pub log: Box<dyn Log>,
+    pub log: Box<dyn LogBuilder>,
     /// The node's stores.
     pub stores: Arc<dyn Stores>,
     /// The time.
-    pub clock: Rc<dyn Clock>,
+    pub clock: Arc<dyn Clock>,
     /// Where its news go.
-    pub reports: Rc<dyn Reports>,
+    pub reports: Arc<dyn Reports>,
 }
 
 /// A commit that has succeeded.
@@ -95,7 +95,7 @@ impl Worker {
             app: parts.app,
             desk: Desk::new(parts.settings, parts.topics, parts.clock, parts.reports),
             broker: parts.broker,
-            log: parts.log,
+            log: parts.log.build(),
             _producer: parts.producer,
             stores: parts.stores,
             shards: RefCell::default(),

@@ -14,8 +14,61 @@ use crate::group::GroupSpec;
 use crate::port::CommitError;
 use crate::shard::{ShardActor, ShardState, ShardStatus, StopShard};
 
+/// Where a worker runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Thread {
+    /// On a thread of its own.
+    Own,
+    /// On this one: the test driver has only one.
+    This,
+}
+
+/// A worker, for its node.
+pub struct WorkerHandle {
+    worker: Addr<WorkerActor>,
+    thread: Option<Arbiter>,
+}
+
+impl WorkerHandle {
+    /// Starts a worker of `parts`. `ended` hears why it could not commit any more, and that it has dropped its shards.
+    pub fn start(parts: WorkerParts, thread: Thread, ended: oneshot::Sender<CommitError>) -> Self {
+        match thread {
+            Thread::This => Self {
+                worker: WorkerActor::new(parts, ended).start(),
+                thread: None,
+            },
+            Thread::Own => {
+                let arbiter = Arbiter::new();
+                let create = move |_: &mut Context<WorkerActor>| WorkerActor::new(parts, ended);
+                Self {
+                    worker: WorkerActor::start_in_arbiter(&arbiter.handle(), create),
+                    thread: Some(arbiter),
+                }
+            }
+        }
+    }
+
+    /// Makes a shard active on it. What becomes of that is in the reports.
+    pub fn activate(&self, permit: Permit, group: Arc<GroupSpec>) {
+        // The mailbox of the one sender that the node is has room; a worker that has ended has said so.
+        if self.worker.try_send(Activate { permit, group }).is_err() {
+            tracing::debug!("a shard was given to a worker that has ended");
+        }
+    }
+
+    /// Lets it finish what is in hand, commit that, and end. False if the last commit did not succeed: what was not
+    /// committed will be processed again by whoever comes next.
+    pub async fn stop(self) -> bool {
+        let committed = self.worker.send(Stop).await.unwrap_or(false);
+        if let Some(arbiter) = self.thread {
+            arbiter.stop();
+        }
+        committed
+    }
+}
+
 /// See the module.
-pub struct WorkerActor {
+struct WorkerActor {
     worker: Rc<Worker>,
     shards: BTreeMap<ShardId, Addr<ShardActor>>,
     /// Told why the worker has ended.
@@ -25,21 +78,21 @@ pub struct WorkerActor {
 /// Make a shard active.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub struct Activate {
-    /// The proof that it may be.
-    pub permit: Permit,
-    /// What it runs.
-    pub group: Arc<GroupSpec>,
+struct Activate {
+    permit: Permit,
+    group: Arc<GroupSpec>,
 }
 
-/// Finish what is in hand, commit it, and end. The answer is false if the last commit did not succeed.
+/// Finish what is in hand, commit it, and end.
 #[derive(Message)]
 #[rtype(result = "bool")]
-pub struct Stop;
+struct Stop;
+
+/// More shards than a node gives to one worker in one go: every one of them is a message.
+const MAILBOX: usize = 1 << 16;
 
 impl WorkerActor {
-    /// A worker of `parts`; `ended` hears why it could not commit any more.
-    pub fn new(parts: WorkerParts, ended: oneshot::Sender<CommitError>) -> Self {
+    fn new(parts: WorkerParts, ended: oneshot::Sender<CommitError>) -> Self {
         Self {
             worker: Worker::new(parts),
             shards: BTreeMap::new(),
@@ -52,6 +105,7 @@ impl Actor for WorkerActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
+        ctx.set_mailbox_capacity(MAILBOX);
         let run = self.worker.clone().run().into_actor(self);
         ctx.spawn(run.map(|error, actor, ctx| {
             actor.shards.clear();

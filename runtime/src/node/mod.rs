@@ -1,0 +1,347 @@
+//! [`Node`]: one process of an app. Joins, gets its predecessors out of the way, plans, starts its workers, and watches
+//! over them until it is stopped or fenced.
+
+mod board;
+mod control;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tanist_actors::port::{Broker, BrokerError, Clock, CommitError, LogBuilder, Stores};
+use tanist_actors::worker::{Thread, WorkerHandle, WorkerParts, WorkerSettings};
+use tanist_cluster::control::{Armed, Join, Leave, Record, USUAL_WEIGHT};
+use tanist_cluster::startup::{Step, startup};
+use tanist_cluster::view::Standing;
+use tanist_cluster::{Generation, MemberId, NodeName, ShardId, TransactionalId, WorkerIndex};
+use tokio::sync::{oneshot, watch};
+use uuid::Uuid;
+
+pub use board::{Board, CommitTotals};
+pub use control::ControlError;
+use control::ControlLog;
+
+use crate::app::{App, AppTopology, Faults};
+
+/// The pause before a worker that could not commit is made anew; doubled while that goes on.
+const BACKOFF: Duration = Duration::from_millis(100);
+/// The longest such pause.
+const MAX_BACKOFF: Duration = Duration::from_secs(5);
+
+/// What a node is made of.
+pub struct NodeParts {
+    /// The app.
+    pub app: Arc<App>,
+    /// What the node is called.
+    pub name: NodeName,
+    /// How many workers it has.
+    pub workers: u32,
+    /// How they work.
+    pub settings: WorkerSettings,
+    /// The broker.
+    pub broker: Arc<dyn Broker>,
+    /// Where tables are kept.
+    pub stores: Arc<dyn Stores>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Where workers run.
+    pub thread: Thread,
+    /// Where they report.
+    pub board: Arc<Board>,
+    /// Where the node answers queries, `host:port`.
+    pub http: Option<String>,
+    /// This start of the node.
+    pub incarnation: Uuid,
+}
+
+/// How a node ended that did not fail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NodeExit {
+    /// It was asked to. False: the last commit did not succeed, and what it held will be processed again.
+    Stopped {
+        /// Whether everything that was finished is committed.
+        committed: bool,
+    },
+    /// Another node has taken over.
+    Fenced {
+        /// Who, if the log says so.
+        by: Option<MemberId>,
+    },
+}
+
+/// Why a node could not run.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// The app's declarations, or topics that do not fit them.
+    #[error("{0}")]
+    Faults(#[from] Faults),
+    /// The broker.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    /// The control log.
+    #[error(transparent)]
+    Control(#[from] ControlError),
+}
+
+/// See the module.
+pub struct Node {
+    parts: NodeParts,
+    topology: AppTopology,
+    control: ControlLog,
+    me: MemberId,
+    workers: BTreeMap<WorkerIndex, WorkerHandle>,
+    ended: FuturesUnordered<
+        futures_util::future::BoxFuture<'static, (WorkerIndex, Option<CommitError>)>,
+    >,
+}
+
+/// What a node is told from outside.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Wish {
+    /// Go on.
+    #[default]
+    Run,
+    /// Finish what is in hand, commit, and end.
+    Stop,
+}
+
+impl Node {
+    /// Puts the app together, creates what topics are missing, and joins.
+    pub async fn join(parts: NodeParts) -> Result<Self, NodeError> {
+        let existing = parts.broker.topics(&parts.app.topic_names()).await?;
+        let topology = parts.app.topology(&existing)?;
+        if !topology.missing.is_empty() {
+            for topic in &topology.missing {
+                tracing::info!(topic = %topic.name, partitions = topic.partitions, "creating topic");
+            }
+            parts.broker.create_topics(&topology.missing).await?;
+        }
+        let mut control = ControlLog::open(parts.broker.clone(), parts.app.id()).await?;
+        let join = Join {
+            node: parts.name.clone(),
+            incarnation: parts.incarnation,
+            workers: parts.workers,
+            topology: topology.shared.clone(),
+            build: env!("CARGO_PKG_VERSION").into(),
+            http: parts.http.clone(),
+            rack: None,
+            weight: USUAL_WEIGHT,
+            joined_at: parts.clock.now(),
+        };
+        let me = MemberId(control.write(&Record::Join(join)).await?.0);
+        tracing::info!(node = %parts.name, member = %me, "joined");
+        Ok(Self {
+            parts,
+            topology,
+            control,
+            me,
+            workers: BTreeMap::new(),
+            ended: FuturesUnordered::new(),
+        })
+    }
+
+    /// The app as it runs here.
+    pub fn topology(&self) -> &AppTopology {
+        &self.topology
+    }
+
+    /// Runs the app until `wish` is [`Wish::Stop`], or another node takes over.
+    pub async fn run(mut self, mut wish: watch::Receiver<Wish>) -> Result<NodeExit, NodeError> {
+        let taken_over = tokio::select! {
+            biased;
+            taken_over = self.take_over() => taken_over?,
+            () = wished(&mut wish) => return self.stop().await,
+        };
+        if !taken_over {
+            return Ok(self.fenced());
+        }
+        let mut backoff = BACKOFF;
+        loop {
+            tokio::select! {
+                biased;
+                () = wished(&mut wish) => return self.stop().await,
+                changed = self.control.changed() => {
+                    changed?;
+                    if self.is_outside() {
+                        return Ok(self.fenced());
+                    }
+                }
+                Some((worker, error)) = self.ended.next() => {
+                    self.workers.remove(&worker);
+                    let Some(error) = error else { continue };
+                    tracing::warn!(%worker, "{error}; the worker is made anew, its shards go on from what is committed");
+                    self.parts.clock.sleep(backoff).await;
+                    backoff = (backoff * 2).min(MAX_BACKOFF);
+                    if !self.rearm(worker).await? {
+                        return Ok(self.fenced());
+                    }
+                }
+            }
+        }
+    }
+
+    fn is_outside(&self) -> bool {
+        self.control.view().standing(self.me) != Standing::Member
+    }
+
+    /// Takes the app over, as the one node that it has. False if another did so meanwhile.
+    async fn take_over(&mut self) -> Result<bool, NodeError> {
+        let mut logs = BTreeMap::new();
+        loop {
+            let Some(step) = startup(self.control.view(), self.me).into_iter().next() else {
+                break;
+            };
+            match step {
+                Step::Arm(generation) => logs = self.arm_all(generation).await?,
+                Step::Fence(_) | Step::Write(_) => self.fence_and_plan().await?,
+            }
+        }
+        if self.is_outside() {
+            return Ok(false);
+        }
+        self.control.sweep().await?;
+        for (worker, log) in logs {
+            if !self.start(worker, log) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    async fn arm_all(
+        &mut self,
+        generation: Generation,
+    ) -> Result<BTreeMap<WorkerIndex, Box<dyn LogBuilder>>, NodeError> {
+        let mut logs = BTreeMap::new();
+        for worker in (0..self.parts.workers).map(WorkerIndex) {
+            logs.insert(worker, self.log(worker).await?);
+        }
+        self.announce(generation).await?;
+        Ok(logs)
+    }
+
+    async fn log(&self, worker: WorkerIndex) -> Result<Box<dyn LogBuilder>, NodeError> {
+        let id = TransactionalId::of(self.parts.app.id(), self.me, worker);
+        Ok(self.parts.broker.log(&id).await?)
+    }
+
+    async fn announce(&mut self, generation: Generation) -> Result<(), NodeError> {
+        let armed = Armed {
+            member: self.me,
+            generation,
+        };
+        self.control.write(&Record::Armed(armed)).await?;
+        Ok(())
+    }
+
+    /// Fences everybody who was here before, all at once, then writes the plan.
+    async fn fence_and_plan(&mut self) -> Result<(), NodeError> {
+        let steps = startup(self.control.view(), self.me);
+        let mut ids = Vec::new();
+        for step in &steps {
+            if let Step::Fence(fence) = step {
+                tracing::info!(member = %fence.member, node = %fence.node, "fencing the predecessor");
+                ids.extend(fence.ids(self.parts.app.id()));
+            }
+        }
+        if !ids.is_empty() {
+            self.parts.broker.fence(&ids).await?;
+        }
+        for step in steps {
+            if let Step::Write(plan) = step {
+                self.control.write(&Record::Plan(plan)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A worker of its own producer, which was announced, and its shards. False if this node is outside.
+    fn start(&mut self, worker: WorkerIndex, log: Box<dyn LogBuilder>) -> bool {
+        let view = self.control.view();
+        let Some(member) = view.member(self.me) else {
+            return false;
+        };
+        let Some(producer) = view.producer_permit(self.me, member.generation) else {
+            return false;
+        };
+        let (tell, ended) = oneshot::channel();
+        let parts = WorkerParts {
+            index: worker,
+            app: self.parts.app.id().into(),
+            settings: self.parts.settings.clone(),
+            topics: self.topology.topics.clone(),
+            broker: self.parts.broker.clone(),
+            producer,
+            log,
+            stores: self.parts.stores.clone(),
+            clock: self.parts.clock.clone(),
+            reports: self.parts.board.clone(),
+        };
+        let handle = WorkerHandle::start(parts, self.parts.thread, tell);
+        for shard in self.shards_of(worker) {
+            let group = self
+                .topology
+                .groups
+                .iter()
+                .find(|group| group.name == shard.group);
+            if let (Some(group), Some(permit)) = (group, view.permit(&shard, self.me)) {
+                handle.activate(permit, group.clone());
+            }
+        }
+        self.workers.insert(worker, handle);
+        self.ended
+            .push(Box::pin(async move { (worker, ended.await.ok()) }));
+        true
+    }
+
+    /// Shards are dealt out to workers one by one, group by group.
+    fn shards_of(&self, worker: WorkerIndex) -> Vec<ShardId> {
+        let workers = self.parts.workers as usize;
+        let shards = self.topology.shared.shards().enumerate();
+        shards
+            .filter(|(place, _)| place % workers == worker.0 as usize)
+            .map(|(_, shard)| shard)
+            .collect()
+    }
+
+    /// Gives a worker a new producer, and announces it. False if this node was put out meanwhile.
+    async fn rearm(&mut self, worker: WorkerIndex) -> Result<bool, NodeError> {
+        let log = self.log(worker).await?;
+        let Some(member) = self.control.view().member(self.me) else {
+            return Ok(false);
+        };
+        let generation = member.generation.next();
+        self.announce(generation).await?;
+        Ok(!self.is_outside() && self.start(worker, log))
+    }
+
+    fn fenced(&self) -> NodeExit {
+        let by = match self.control.view().standing(self.me) {
+            Standing::Outside { expelled } => expelled.map(|expelled| expelled.by),
+            Standing::NotYet | Standing::Member => None,
+        };
+        NodeExit::Fenced { by }
+    }
+
+    async fn stop(mut self) -> Result<NodeExit, NodeError> {
+        let mut committed = true;
+        for (_, worker) in std::mem::take(&mut self.workers) {
+            committed &= worker.stop().await;
+        }
+        let leave = Leave {
+            member: self.me,
+            incarnation: self.parts.incarnation,
+            reason: "stopped".into(),
+        };
+        self.control.write(&Record::Leave(leave)).await?;
+        Ok(NodeExit::Stopped { committed })
+    }
+}
+
+/// Until the node is to stop, or nobody is left who could say so.
+async fn wished(wish: &mut watch::Receiver<Wish>) {
+    // An error means that nobody is left: that is a wish, too.
+    let _ = wish.wait_for(|wish| *wish == Wish::Stop).await;
+}
