@@ -124,6 +124,7 @@ impl Hub {
             when,
             work: Box::new(work),
         });
+        self.timers.notify_one();
     }
 
     /// How many requests wait for the next one of this API and client.

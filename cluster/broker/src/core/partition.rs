@@ -161,6 +161,8 @@ impl Partition {
             .any(|aborted| aborted.producer_id == producer.id && aborted.first_offset <= batch.base)
     }
 
+    /// Where reading stops. A batch that reaches beyond it stays hidden as a whole: where the log's start was moved into a batch of an
+    /// open transaction, the last stable offset lies within that batch.
     fn readable_end(&self, isolation: Isolation) -> i64 {
         match isolation {
             Isolation::ReadUncommitted => self.end,
@@ -195,7 +197,7 @@ impl Partition {
         let mut upper = offset;
         for batch in self.batches.range(self.index_of(offset)..) {
             let fits = slice.size_bytes + batch.bytes.len() <= max_bytes;
-            if batch.base >= readable_end || !(fits || at_least_one && slice.batches.is_empty()) {
+            if batch.last >= readable_end || !(fits || at_least_one && slice.batches.is_empty()) {
                 break;
             }
             slice.size_bytes += batch.bytes.len();
@@ -224,7 +226,7 @@ impl Partition {
         let readable_end = self.readable_end(isolation);
         let mut available = 0;
         for batch in self.batches.range(self.index_of(offset)..) {
-            if batch.base >= readable_end || available >= enough {
+            if batch.last >= readable_end || available >= enough {
                 break;
             }
             available += batch.bytes.len();
@@ -250,7 +252,7 @@ impl Partition {
             bounds,
         };
         for batch in self.batches.range(self.index_of(offset)..) {
-            if batch.base >= readable_end || fetched.records.len() >= max_records {
+            if batch.last >= readable_end || fetched.records.len() >= max_records {
                 break;
             }
             let hidden = isolation == Isolation::ReadCommitted && self.is_aborted(batch);
@@ -293,7 +295,7 @@ impl Partition {
         readable_end: i64,
     ) -> Result<Option<(i64, Option<Millis>)>> {
         for batch in &self.batches {
-            if batch.base >= readable_end || batch.header.max_timestamp < timestamp {
+            if batch.last >= readable_end || batch.header.max_timestamp < timestamp {
                 continue;
             }
             let records = batch.records()?;

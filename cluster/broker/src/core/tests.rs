@@ -199,3 +199,30 @@ fn only_one_whole_batch_of_plain_records_is_taken() {
     let marker = batch::Batch::marker(0, marker, batch::Marker::Commit, NOW).unwrap();
     assert_eq!(refused(marker.bytes.to_vec()), BrokerError::InvalidRecord);
 }
+
+#[test]
+fn a_start_within_an_open_transaction_shows_nothing_of_it() {
+    let mut fixture = Fixture::new(TopicConfig::default());
+    let producer = fixture.init("x").unwrap();
+    fixture.join("x", producer).unwrap();
+    fixture
+        .write(producer, 0, &[("a", Some("1")), ("b", Some("1"))])
+        .unwrap();
+    fixture.core.delete_records("t", 0, Some(1)).unwrap();
+    assert_eq!(
+        fixture.bounds(),
+        Bounds {
+            start: 1,
+            last_stable: 1,
+            end: 2
+        }
+    );
+    assert_eq!(fixture.committed(), [""; 0]);
+    let slice = fixture
+        .core
+        .slice("t", 0, 1, 1_000, true, Isolation::ReadCommitted)
+        .unwrap();
+    assert!(slice.batches.is_empty());
+    fixture.end("x", producer, Outcome::Commit).unwrap();
+    assert_eq!(fixture.committed(), ["1 b=1"]);
+}

@@ -79,7 +79,8 @@ impl BrokerPort {
         self.hub.set_mode(Mode::Paused);
     }
 
-    /// From now on calls find nobody (`NetworkException`). What is stored stays.
+    /// From now on calls find nobody (`NetworkException`). What is stored stays. A broker with a port of its own is stopped by
+    /// [`EmbeddedBroker::stop`](crate::EmbeddedBroker::stop), which closes that too.
     pub fn stop(&self) {
         self.hub.set_mode(Mode::Stopped);
     }

@@ -10,6 +10,9 @@ use super::{Turn, api_log::isolation};
 use crate::core::{Core, Isolation, RawSlice};
 use crate::error::BrokerError;
 
+/// `fetch.max.bytes` of the broker, as Kafka has it.
+const MAX_FETCH_BYTES: usize = 55 * 1024 * 1024;
+
 fn size(limit: i32) -> usize {
     usize::try_from(limit).unwrap_or(0)
 }
@@ -39,7 +42,7 @@ pub(super) fn is_ready(core: &Core, request: &FetchRequest) -> bool {
 
 pub(super) fn answer(turn: &mut Turn<'_>, request: &FetchRequest) -> FetchResponse {
     let isolation = isolation(request.isolation_level);
-    let mut left = size(request.max_bytes);
+    let mut left = size(request.max_bytes).min(MAX_FETCH_BYTES);
     let mut is_empty = true;
     let mut topics = Vec::with_capacity(request.topics.len());
     for topic in &request.topics {

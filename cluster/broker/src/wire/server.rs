@@ -10,6 +10,7 @@ use bytes::BytesMut;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::MissedTickBehavior;
 
 use super::clock;
 use super::connection::Connection;
@@ -65,6 +66,8 @@ impl Server {
 
     /// Serves until it is told to end, or its owner is gone.
     pub(crate) async fn run(mut self, mut commands: UnboundedReceiver<Command>) {
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let nap = self.nap();
             tokio::select! {
@@ -76,11 +79,8 @@ impl Server {
                         tracing::error!(%error, "a connection panicked");
                     }
                 }
-                () = tokio::time::sleep(nap) => {
-                    if self.hub.mode() == Mode::Running {
-                        self.hub.tick(clock::now());
-                    }
-                }
+                _ = ticks.tick() => self.tick(),
+                () = tokio::time::sleep(nap) => self.tick(),
                 () = self.hub.timers_changed() => {}
                 command = commands.recv() => match command {
                     Some(Command::Stop(done)) => {
@@ -99,7 +99,13 @@ impl Server {
         }
     }
 
-    /// How long until the core wants to be told the time.
+    fn tick(&self) {
+        if self.hub.mode() == Mode::Running {
+            self.hub.tick(clock::now());
+        }
+    }
+
+    /// How long until the core wants to be told the time; the regular ticks come anyway.
     fn nap(&self) -> Duration {
         let wake_at = self
             .hub
@@ -107,7 +113,7 @@ impl Server {
             .filter(|_| self.hub.mode() == Mode::Running);
         let until = wake_at.map_or(i64::MAX, |at| at.0.saturating_sub(clock::now().0));
         Duration::from_millis(u64::try_from(until).unwrap_or(0))
-            .clamp(Duration::from_millis(1), TICK)
+            .clamp(Duration::from_millis(1), 2 * TICK)
     }
 
     fn open(&mut self, accepted: std::io::Result<TcpStream>) {

@@ -243,7 +243,7 @@ impl Model {
             Step::Compact if self.compacts => self.fixture.compact(),
             Step::Compact => {}
             Step::DeleteBefore { share } => {
-                let before = self.fixture.bounds().last_stable * i64::from(share) / 100;
+                let before = self.fixture.bounds().end * i64::from(share) / 100;
                 self.fixture
                     .core
                     .delete_records("t", 0, Some(before))
