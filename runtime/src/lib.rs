@@ -4,6 +4,7 @@
 
 pub mod app;
 pub mod node;
+pub mod store;
 
 /// What a program with agents usually needs.
 pub mod prelude {

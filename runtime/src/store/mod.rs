@@ -1,0 +1,53 @@
+//! The stores of a node on its disk, in RocksDB: the production form of the ports [`Store`] and [`Stores`].
+//!
+//! [`RocksStores`] holds the node's data directory (`data_dir`) and opens the shards (`node`), each a RocksDB of
+//! its own (`shard`) set up by `options`. A restore takes the way through sorted files (`ingest`).
+
+mod data_dir;
+mod error;
+mod ingest;
+mod node;
+mod options;
+mod shard;
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tanist_actors::port::{Store, StoreError, Stores};
+use tanist_cluster::ShardId;
+
+pub use data_dir::{DataDirError, Holder};
+pub use options::StoreOptions;
+
+use data_dir::DataDir;
+use node::Node;
+use options::Budget;
+
+/// The stores of a node, in its data directory. The directory is held until this and all its stores are dropped.
+pub struct RocksStores {
+    node: Arc<Node>,
+}
+
+impl RocksStores {
+    /// Takes hold of `data_dir`, made if there is none, for `app`.
+    pub fn open(data_dir: &Path, app: &str, options: &StoreOptions) -> Result<Self, DataDirError> {
+        let dir = DataDir::open(data_dir, app)?;
+        let node = Node::new(dir, Budget::new(options));
+        Ok(Self { node })
+    }
+
+    /// The directory of the store of `shard`, for messages.
+    pub fn path(&self, shard: &ShardId) -> PathBuf {
+        self.node.dir.shard(shard)
+    }
+}
+
+impl Stores for RocksStores {
+    /// The store of `shard`, which is shared with those who have opened it before and hold it still. Waits for one that
+    /// is being closed.
+    fn open(&self, shard: &ShardId) -> Result<Arc<dyn Store>, StoreError> {
+        Ok(self.node.open(shard)?)
+    }
+}

@@ -1,0 +1,128 @@
+//! A disk that is full. The disk is a small tmpfs in a mount namespace of the test's own, which needs no privileges on
+//! most systems and goes away with the process.
+
+use std::path::Path;
+use std::process::Command;
+
+use tanist_actors::port::{Changes, Store, StoreError};
+use tanist_cluster::ShardId;
+
+use super::workload::{self, CHILD, Model, Workload};
+use crate::store::{RocksStores, StoreOptions};
+
+const NAME: &str = "full_disk::a_full_disk_is_said_and_after_it_was_freed_nothing_is_lost";
+
+const OPTIONS: StoreOptions = StoreOptions {
+    memory_bytes: StoreOptions::MIN_MEMORY_BYTES,
+    background_threads: 2,
+};
+
+/// `unshare` with a shell that mounts a small disk on `dir` and goes on with the words that follow.
+fn on_small_disk(dir: &Path) -> Command {
+    let mut command = Command::new("unshare");
+    command
+        .args(["--map-root-user", "--mount", "sh", "-c"])
+        .arg("mount -t tmpfs -o size=48m tmpfs \"$0\" && exec \"$@\"")
+        .arg(dir);
+    command
+}
+
+#[test]
+fn a_full_disk_is_said_and_after_it_was_freed_nothing_is_lost() {
+    if let Ok(dir) = std::env::var(CHILD) {
+        let seed = workload::any_seed();
+        println!("TANIST_SEED={seed}");
+        fill_and_free(Path::new(&dir), seed);
+        println!("done");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let mounted = on_small_disk(dir.path()).arg("true").output();
+    if !mounted.is_ok_and(|output| output.status.success()) {
+        eprintln!(
+            "SKIPPED: this system lets nobody mount a small disk (unshare --map-root-user --mount)"
+        );
+        return;
+    }
+    let mut command = on_small_disk(dir.path());
+    command.arg(std::env::current_exe().unwrap());
+    let child = workload::child(command, NAME, dir.path().to_str().unwrap());
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    println!("{said}");
+    assert!(
+        output.status.success() && said.contains("done"),
+        "the test failed on the small disk"
+    );
+}
+
+fn fill_and_free(dir: &Path, seed: u64) {
+    let workload = Workload {
+        seed,
+        keys: 90_000,
+        value_bytes: 1_000,
+    };
+    let (data, ballast) = (dir.join("data"), dir.join("ballast"));
+    std::fs::write(&ballast, vec![1; 24 << 20]).unwrap();
+
+    let reached = fill(&data, &workload);
+    std::fs::remove_file(&ballast).unwrap();
+
+    let stores = RocksStores::open(&data, "orders", &OPTIONS).unwrap();
+    let store = stores.node.open(&ShardId::new("orders", 0)).unwrap();
+    let position = workload::position(&*store);
+    println!("full at {reached}, went on from {position}");
+    assert!(0 < position && position <= reached);
+    let mut model = Model::default();
+    model.replay(&workload, position);
+    model.check(&*store);
+
+    // Goes on as a node would: from the position, over what was lost, to beyond where it was.
+    for position in position..reached + 20 {
+        workload.advance(&store, position).unwrap();
+    }
+    store.flush().unwrap();
+    model.replay(&workload, reached + 20);
+    model.check(&*store);
+}
+
+/// Writes until the disk is full, and returns how far it came.
+fn fill(data: &Path, workload: &Workload) -> u64 {
+    let stores = RocksStores::open(data, "orders", &OPTIONS).unwrap();
+    let store = stores.node.open(&ShardId::new("orders", 0)).unwrap();
+    let mut position = 0;
+    let error = loop {
+        match store.apply(&workload.changes(position)) {
+            Ok(()) => position += 1,
+            Err(error) => break error,
+        }
+        assert!(position < 100_000, "the disk never became full");
+    };
+    let path = stores.path(&ShardId::new("orders", 0));
+    let expected = format!(
+        "no space left for the store in {}: free some",
+        path.display()
+    );
+    let refused = [
+        error,
+        store.apply(&changes(1)).unwrap_err(),
+        store.flush().unwrap_err(),
+        store.ingest(changes(10_000)).unwrap_err(),
+    ];
+    for error in refused {
+        assert!(matches!(error, StoreError::DiskFull { .. }), "{error:?}");
+        assert!(error.to_string().starts_with(&expected), "{error}");
+    }
+    // What it holds can be read all the same.
+    assert_eq!(workload::position(&*store), position);
+    position
+}
+
+/// Changes that must not come back when they were refused.
+fn changes(count: u32) -> Changes {
+    let mut changes = Changes::default();
+    for number in 0..count {
+        changes.put(b"refused", &number.to_be_bytes(), b"");
+    }
+    changes
+}

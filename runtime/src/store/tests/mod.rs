@@ -1,0 +1,5 @@
+mod conformance;
+mod full_disk;
+mod kills;
+mod stores;
+mod workload;
