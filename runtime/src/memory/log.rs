@@ -1,0 +1,87 @@
+//! [`MemoryLog`]: a worker's access to the log.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use tanist_actors::port::{
+    Commit, CommitError, LocalPortFuture, Log, LogBuilder, LogError, Source, TopicPartition,
+};
+use tanist_cluster::Offset;
+use tokio::sync::Notify;
+
+use super::MemoryBroker;
+use super::batches::batches_of;
+use super::producer::Plain;
+use super::transaction::Transactions;
+
+/// A [`MemoryLog`] before it belongs to a worker.
+pub(super) struct MemoryLogBuilder {
+    pub(super) broker: MemoryBroker,
+    pub(super) transactions: Transactions,
+}
+
+impl LogBuilder for MemoryLogBuilder {
+    fn build(self: Box<Self>) -> Box<dyn Log> {
+        Box::new(MemoryLog {
+            broker: self.broker,
+            transactions: Rc::new(RefCell::new(Ok(self.transactions))),
+            plain: Rc::default(),
+        })
+    }
+}
+
+/// A worker's access to the log.
+struct MemoryLog {
+    broker: MemoryBroker,
+    /// Or why this log is done with.
+    transactions: Rc<RefCell<Result<Transactions, CommitError>>>,
+    plain: Rc<Plain>,
+}
+
+impl Log for MemoryLog {
+    fn open(
+        &self,
+        partition: &TopicPartition,
+        from: Offset,
+        ready: Arc<Notify>,
+    ) -> Result<Box<dyn Source>, LogError> {
+        Ok(Box::new(self.broker.source(partition, from, ready)))
+    }
+
+    fn commit(&self, mut commit: Commit) -> LocalPortFuture<'static, Result<Commit, CommitError>> {
+        let state = Rc::clone(&self.transactions);
+        Box::pin(async move {
+            let unfinished = "a commit before it did not come to its end: make a new log";
+            let unfinished = CommitError::Aborted(unfinished.to_owned());
+            let mut transactions = match state.replace(Err(unfinished)) {
+                Ok(transactions) => transactions,
+                Err(error) => {
+                    *state.borrow_mut() = Err(error.clone());
+                    return Err(error);
+                }
+            };
+            let outcome = transactions.carry_out(&commit).await;
+            *state.borrow_mut() = match &outcome {
+                Ok(_) => Ok(transactions),
+                Err(error) => Err(error.clone()),
+            };
+            let offsets = outcome?;
+            commit.apply(|index| offsets[index]);
+            Ok(commit)
+        })
+    }
+
+    fn publish(&self, outputs: Commit) -> LocalPortFuture<'static, Result<Commit, CommitError>> {
+        let plain = Rc::clone(&self.plain);
+        let wire = self.broker.wire.clone();
+        Box::pin(async move {
+            // Nothing is rolled back here: what was sent before the failure stays.
+            plain
+                .send(&wire, &batches_of(&outputs, wire.now()))
+                .await
+                .map_err(|refusal| CommitError::Unknown(refusal.to_string()))?;
+            Ok(outputs)
+        })
+    }
+}

@@ -1,0 +1,127 @@
+//! Kills: what is dropped at an await.
+
+use std::pin::pin;
+use std::task::Poll;
+
+use super::*;
+
+/// Polls `future` until it has waited `awaits` times, and drops it there; false if it had come to its end before.
+async fn kill_at<T>(awaits: usize, future: impl Future<Output = T>) -> bool {
+    let mut future = pin!(future);
+    for _ in 0..=awaits {
+        let polled = std::future::poll_fn(|context| Poll::Ready(future.as_mut().poll(context)));
+        if polled.await.is_ready() {
+            return false;
+        }
+        // Whatever it waits for, a millisecond brings it further.
+        sleep_ms(1).await;
+    }
+    true
+}
+
+#[test]
+fn a_commit_that_is_killed_at_any_of_its_awaits_happens_whole_or_not_at_all() {
+    let mut left_open = 0;
+    let mut committed_unanswered = 0;
+    for seed in 0..5 {
+        for awaits in 0.. {
+            let was_killed = on_virtual_time(async {
+                let world = World::new(seed);
+                let log = world.log().await;
+                log.commit(commit("before")).await.unwrap();
+                let was_killed = kill_at(awaits, log.commit(commit("killed"))).await;
+                drop(log);
+                left_open += usize::from(matches!(
+                    world.transaction(),
+                    TransactionState::Ongoing { .. }
+                ));
+                let log = world.log().await;
+                let happened = world.committed().await.unwrap() == "killed";
+                committed_unanswered += usize::from(happened && was_killed);
+                log.commit(commit("after")).await.unwrap();
+                let mut expected = vec!["before", "killed", "after"];
+                if !happened {
+                    assert!(was_killed);
+                    expected.remove(1);
+                }
+                assert_eq!(world.visible("a"), expected, "seed {seed}, await {awaits}");
+                assert_eq!(world.visible("b"), expected, "seed {seed}, await {awaits}");
+                was_killed
+            });
+            if !was_killed {
+                break;
+            }
+        }
+    }
+    assert!(left_open > 10, "kills in open transactions: {left_open}");
+    assert!(
+        committed_unanswered > 0,
+        "no kill between commit and answer"
+    );
+}
+
+#[test]
+fn the_next_append_is_not_taken_for_one_that_was_killed() {
+    for awaits in 0..6 {
+        on_virtual_time(async {
+            let world = World::new(7);
+            let to = partition("a");
+            let append = |text: &'static str| {
+                let (broker, to) = (&world.broker, &to);
+                async move { broker.append(to, b"k", Some(text.as_bytes())).await }
+            };
+            append("before").await.unwrap();
+            kill_at(awaits, append("killed")).await;
+            append("after").await.unwrap();
+            let visible = world.visible("a");
+            let expected: &[&str] = match visible.len() {
+                2 => &["before", "after"],
+                _ => &["before", "killed", "after"],
+            };
+            assert_eq!(visible, expected, "await {awaits}");
+        });
+    }
+}
+
+#[test]
+fn a_log_whose_commit_was_killed_takes_no_other() {
+    on_virtual_time(async {
+        let world = World::new(7);
+        let log = world.log().await;
+        kill_at(1, log.commit(commit("killed"))).await;
+        for _ in 0..2 {
+            let error = log.commit(commit("after")).await.err();
+            assert!(matches!(error, Some(CommitError::Aborted(_))), "{error:?}");
+        }
+    });
+}
+
+#[test]
+fn a_transaction_that_nobody_comes_back_for_is_rolled_back_by_time_alone() {
+    on_virtual_time(async {
+        let world = World::new(7);
+        let address = tanist_broker::TopicPartition::new("a", 0);
+        let bounds = || world.port.peek(&address).unwrap();
+        for awaits in 0.. {
+            let log = world.log().await;
+            assert!(kill_at(awaits, log.commit(commit("killed"))).await);
+            if bounds().last_stable < bounds().end {
+                break;
+            }
+        }
+        let marker = Offset(bounds().end);
+        let (mut source, ready) = world.read("a");
+        let to_the_end = async {
+            loop {
+                let pulled = source.pull(10).unwrap();
+                assert!(pulled.batch.is_none(), "nothing of it is ever seen");
+                if pulled.reached == Some(marker.next()) {
+                    break;
+                }
+                ready.notified().await;
+            }
+        };
+        let overdue = Duration::from_secs(100);
+        tokio::time::timeout(overdue, to_the_end).await.unwrap();
+    });
+}

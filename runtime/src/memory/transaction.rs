@@ -1,0 +1,146 @@
+//! [`Transactions`]: carries out commits, one request after the other, as a Kafka client does.
+
+use tanist_actors::port::{Commit, CommitError, OffsetCommit};
+use tanist_broker::{
+    BrokerError as Refusal, BrokerPort, Committed, Millis, Outcome, Producer as Identity,
+    TopicPartition,
+};
+use tanist_cluster::{Offset, TransactionalId};
+
+use super::batches::{Batches, batches_of};
+use super::producer::Producer;
+use super::wire::{Wire, is_silence, pause_after};
+
+/// The transactional producer of a worker. Dropped in the middle of a commit, it leaves an open transaction behind, as a
+/// process that is killed.
+pub(super) struct Transactions {
+    id: TransactionalId,
+    producer: Producer,
+}
+
+impl Transactions {
+    /// Takes over `id`.
+    pub(super) async fn start(wire: &Wire, id: &TransactionalId) -> Result<Self, Refusal> {
+        Ok(Self {
+            id: id.clone(),
+            producer: Producer::start(wire, Some(id.as_str())).await?,
+        })
+    }
+
+    /// Carries out `commit` and returns the offsets of its records. After an error nothing more may be asked of it.
+    pub(super) async fn carry_out(&mut self, commit: &Commit) -> Result<Vec<Offset>, CommitError> {
+        if commit.records.is_empty() && commit.offsets.is_empty() {
+            return Ok(Vec::new());
+        }
+        // A request of the last transaction that is still on the way would otherwise end up in this one (KIP-890).
+        if self.producer.is_doubted() {
+            self.renew().await.map_err(failed)?;
+        }
+        let batches = batches_of(commit, self.producer.wire.now());
+        let offsets = match self.fill(commit, &batches).await {
+            Ok(offsets) => offsets,
+            Err(refusal) => return Err(self.abort(refusal).await),
+        };
+        match self.end(Outcome::Commit).await {
+            Ok(()) => Ok(offsets),
+            Err(refusal) if is_silence(refusal) => Err(self.settle(refusal).await),
+            Err(refusal) => Err(self.abort(refusal).await),
+        }
+    }
+
+    /// Brings records and offsets into the transaction.
+    async fn fill(&mut self, commit: &Commit, batches: &Batches) -> Result<Vec<Offset>, Refusal> {
+        let mut offsets = vec![Offset(0); commit.records.len()];
+        if !batches.is_empty() {
+            let partitions: Vec<TopicPartition> = batches.keys().cloned().collect();
+            let (id, producer) = (self.id.as_str(), self.identity());
+            self.ask(|port, now| port.add_partitions(id, producer, &partitions, now))
+                .await?;
+            for (index, offset) in self.producer.send(batches).await? {
+                offsets[index] = offset;
+            }
+        }
+        if !commit.offsets.is_empty() {
+            let committed: Vec<_> = commit.offsets.iter().map(committed).collect();
+            let (id, producer) = (self.id.as_str(), self.identity());
+            self.ask(|port, now| port.add_offsets(id, producer, &commit.group, now))
+                .await?;
+            self.ask(|port, now| {
+                port.commit_offsets_in_transaction(producer, &commit.group, &committed, now)
+            })
+            .await?;
+        }
+        Ok(offsets)
+    }
+
+    /// Goes on in a new epoch, which shuts out what is still on the way. That may already have opened a transaction again, of
+    /// which a new epoch would make the broker believe that it takes over from somebody else: so it is aborted first.
+    async fn renew(&mut self) -> Result<(), Refusal> {
+        match self.end(Outcome::Abort).await {
+            Err(refusal) if refusal.is_fenced() => Err(refusal),
+            _ => self.producer.renew(self.id.as_str()).await,
+        }
+    }
+
+    fn identity(&self) -> Identity {
+        self.producer.identity
+    }
+
+    async fn ask(
+        &self,
+        call: impl Fn(&BrokerPort, Millis) -> Result<(), Refusal>,
+    ) -> Result<(), Refusal> {
+        let pause = |refusal| self.producer.pause_after(refusal);
+        self.producer.wire.repeat(call, pause).await
+    }
+
+    /// Ends the transaction. Not asked again when there is no answer: a late one could end the next transaction.
+    async fn end(&self, outcome: Outcome) -> Result<(), Refusal> {
+        let (id, producer) = (self.id.as_str(), self.identity());
+        let end = |port: &BrokerPort, now| port.end_transaction(id, producer, outcome, now);
+        let pause = |refusal| pause_after(refusal).filter(|_| !is_silence(refusal));
+        self.producer.wire.repeat(end, pause).await
+    }
+
+    /// Rolls back after `cause`. If even that gets no answer: nothing has asked the broker to commit, so the open transaction
+    /// is rolled back by the next producer of this id, or after its time-out.
+    async fn abort(&self, cause: Refusal) -> CommitError {
+        match self.end(Outcome::Abort).await {
+            Err(refusal) if refusal.is_fenced() => failed(refusal),
+            _ => failed(cause),
+        }
+    }
+
+    /// Sees to it that the transaction, of which it is not known whether it was committed, is decided by now: a new epoch
+    /// shuts the request out if it is still on the way.
+    async fn settle(&mut self, cause: Refusal) -> CommitError {
+        match self.renew().await {
+            Ok(()) => {}
+            // Who fenced this producer has thereby decided.
+            Err(refusal) if refusal.is_fenced() => {}
+            Err(refusal) => {
+                tracing::warn!(id = %self.id, %refusal, "the outcome of a commit is still open")
+            }
+        }
+        CommitError::Unknown(cause.to_string())
+    }
+}
+
+fn committed(offset: &OffsetCommit) -> (TopicPartition, Committed) {
+    let partition = TopicPartition::new(&*offset.partition.topic, offset.partition.partition.0);
+    let committed = Committed {
+        offset: offset.offset.0,
+        leader_epoch: None,
+        metadata: Some(offset.metadata.clone()),
+    };
+    (partition, committed)
+}
+
+fn failed(refusal: Refusal) -> CommitError {
+    // An id that was taken over so often that its epochs were used up has another producer id.
+    if refusal.is_fenced() || refusal == Refusal::InvalidProducerIdMapping {
+        CommitError::Fenced(refusal.to_string())
+    } else {
+        CommitError::Aborted(refusal.to_string())
+    }
+}
