@@ -62,9 +62,9 @@ const CRATES: &[CrateRule] = &[
     },
     CrateRule {
         package: "tanist-tests",
-        uses: &["tanist", "tanist-broker"],
+        uses: &["tanist", "tanist-broker", "tanist-actors", "tanist-cluster"],
         never: &[],
-        why: "end-to-end tests go through what users and Kafka see",
+        why: "end-to-end tests go through what users and Kafka see, and one list of cases goes through the ports",
     },
     CrateRule {
         package: "tanist-bench",
