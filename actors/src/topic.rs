@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::codec::{Codec, Data, SharedCodec, default_key_codec, default_value_codec};
+use serde_json::Value;
+
+use crate::codec::{Codec, CodecError, Data, SharedCodec, default_key_codec, default_value_codec};
 use crate::port::TopicId;
 
 /// A topic, declared once and used as a typed value by agents and outputs.
@@ -12,7 +14,7 @@ pub struct Topic<K, V> {
     pub(crate) name: Arc<str>,
     pub(crate) keys: SharedCodec<K>,
     pub(crate) values: SharedCodec<V>,
-    config: Arc<Mutex<TopicConfig>>,
+    config: SharedTopicConfig,
 }
 
 impl<K, V> Clone for Topic<K, V> {
@@ -28,7 +30,7 @@ impl<K, V> Clone for Topic<K, V> {
 }
 
 /// The settings of a topic: what it is created with if it does not exist, and what is checked if it does.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default)]
 pub struct TopicConfig {
     /// How many partitions. `None`: as many as it has, 1 if it must be created.
     pub partitions: Option<i32>,
@@ -36,21 +38,78 @@ pub struct TopicConfig {
     pub replicas: Option<i32>,
     /// Kafka's topic settings, `retention.ms` and the like.
     pub settings: BTreeMap<String, String>,
+    /// How its records are read and written by whoever does not know its types.
+    pub codec: Option<Arc<dyn TopicCodec>>,
 }
 
 /// The settings of a topic, shared by all its handles.
 pub type SharedTopicConfig = Arc<Mutex<TopicConfig>>;
 
+/// A topic's codecs without its types: for whoever has text or JSON, as the command line and the test driver do.
+pub trait TopicCodec: Send + Sync {
+    /// The bytes of a key and a value; JSON's null is Kafka's null where the type has no value for it.
+    fn encode(&self, key: &Value, value: &Value) -> Result<RecordBytes, CodecError>;
+
+    /// A key and a value as JSON.
+    fn decode(
+        &self,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+    ) -> Result<(Value, Value), CodecError>;
+}
+
+/// The bytes of a key and of a value.
+pub type RecordBytes = (Option<Vec<u8>>, Option<Vec<u8>>);
+
+impl<K: Data, V: Data> TopicCodec for Topic<K, V> {
+    fn encode(&self, key: &Value, value: &Value) -> Result<RecordBytes, CodecError> {
+        Ok((bytes_of(&*self.keys, key)?, bytes_of(&*self.values, value)?))
+    }
+
+    fn decode(
+        &self,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+    ) -> Result<(Value, Value), CodecError> {
+        Ok((json_of(&*self.keys, key)?, json_of(&*self.values, value)?))
+    }
+}
+
+fn bytes_of<T: Data>(codec: &dyn Codec<T>, json: &Value) -> Result<Option<Vec<u8>>, CodecError> {
+    let mut bytes = Vec::new();
+    match (serde_json::from_value::<T>(json.clone()), json) {
+        (Ok(value), _) if codec.is_null(&value) => return Ok(None),
+        (Ok(value), _) => codec.encode(&value, &mut bytes)?,
+        (Err(_), Value::Null) => return Ok(None),
+        // Text for a type of bytes: as it is, if the codec can read it.
+        (Err(_), Value::String(text)) if codec.decode(text.as_bytes()).is_ok() => {
+            bytes.extend_from_slice(text.as_bytes())
+        }
+        (Err(error), _) => return Err(CodecError::new(error)),
+    }
+    Ok(Some(bytes))
+}
+
+fn json_of<T: Data>(codec: &dyn Codec<T>, bytes: Option<&[u8]>) -> Result<Value, CodecError> {
+    let value = match bytes {
+        None => return Ok(Value::Null),
+        Some(bytes) => codec.decode(bytes)?,
+    };
+    serde_json::to_value(value).map_err(CodecError::new)
+}
+
 impl<K: Data, V: Data> Topic<K, V> {
     /// The topic `name`, with the default codecs, at place `id` among the app's topics.
     pub fn new(id: TopicId, name: impl Into<Arc<str>>) -> Self {
-        Self {
+        let topic = Self {
             id,
             name: name.into(),
             keys: default_key_codec(),
             values: default_value_codec(),
             config: SharedTopicConfig::default(),
-        }
+        };
+        topic.tell_codecs();
+        topic
     }
 }
 
@@ -97,11 +156,14 @@ impl<K, V> Topic<K, V> {
             .insert(name.to_owned(), value.to_owned());
         self
     }
+}
 
+impl<K: Data, V: Data> Topic<K, V> {
     /// Another codec for keys than the default ([`default_key_codec`]).
     #[must_use]
     pub fn key_codec(mut self, codec: impl Codec<K>) -> Self {
         self.keys = Arc::new(codec);
+        self.tell_codecs();
         self
     }
 
@@ -109,7 +171,17 @@ impl<K, V> Topic<K, V> {
     #[must_use]
     pub fn value_codec(mut self, codec: impl Codec<V>) -> Self {
         self.values = Arc::new(codec);
+        self.tell_codecs();
         self
+    }
+
+    fn tell_codecs(&self) {
+        let codec = Self {
+            // Not the settings again: they would hold themselves.
+            config: SharedTopicConfig::default(),
+            ..self.clone()
+        };
+        self.lock().codec = Some(Arc::new(codec));
     }
 }
 

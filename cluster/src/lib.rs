@@ -5,6 +5,7 @@
 //! 1. Nodes write records to the control log ([`control`], as bytes: [`codec`]): a node joins, leaves, arms its producers, plans, releases a shard.
 //! 2. Every node folds them into the same [`view`]. A new node first gets rid of its predecessors: [`startup`].
 //! 3. A [`plan`] says who is active, standby or warm-up for every shard; the view accepts the first one that follows the current one.
+//!    What it says, [`placement`] works out.
 //! 4. A [`permit`] is what a node needs in order to write; the view gives it out, to one node at a time.
 //! 5. What is superseded is [`garbage`].
 //!
@@ -15,6 +16,7 @@ pub mod control;
 mod garbage;
 mod ids;
 pub mod permit;
+pub mod placement;
 pub mod plan;
 pub mod startup;
 pub mod topology;

@@ -48,6 +48,49 @@ pub struct Assignment {
 pub enum Why {
     /// There is only one node.
     Alone,
+    /// Active: nobody had the shard yet, and this node carried the least.
+    First,
+    /// Active: the one before is gone.
+    Failover {
+        /// Who had it.
+        from: MemberId,
+        /// How far behind this node's copy was then, in records; none if it had no copy, as far as the author knew.
+        lag_records: Option<u64>,
+    },
+    /// Active: the one before could not go on with this shard.
+    Broken {
+        /// Who had it.
+        from: MemberId,
+    },
+    /// Active: the one before is stopping.
+    Leaving {
+        /// Who had it.
+        from: MemberId,
+    },
+    /// Active: the one before carried more.
+    Balance {
+        /// Who had it.
+        from: MemberId,
+    },
+    /// Active: the one before had more shards of this group.
+    Spread {
+        /// Who had it.
+        from: MemberId,
+    },
+    /// Standby: one was missing.
+    Missing,
+    /// Standby: it was the active before, and has everything.
+    Former,
+    /// Standby: instead of another, which carried more, or stands on a rack that has this shard already.
+    Relieves {
+        /// Whose place it takes.
+        from: MemberId,
+    },
+    /// Standby: it stays until the one that relieves it has caught up.
+    Until {
+        /// Who takes its place.
+        relief: MemberId,
+    },
 }
 
 /// What an author wants the next plan to be.
@@ -75,6 +118,19 @@ pub struct Roles {
     pub standbys: BTreeMap<MemberId, Why>,
     /// See [`Assignment::warmups`].
     pub warmups: BTreeMap<MemberId, Why>,
+}
+
+impl Assignment {
+    /// The roles alone.
+    #[must_use]
+    pub fn roles(&self) -> Roles {
+        Roles {
+            active: self.active,
+            why: self.why,
+            standbys: self.standbys.clone(),
+            warmups: self.warmups.clone(),
+        }
+    }
 }
 
 impl Draft {
@@ -186,6 +242,20 @@ impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Alone => f.write_str("the only node"),
+            Self::First => f.write_str("nobody had it, this node carried the least"),
+            Self::Failover {
+                from,
+                lag_records: Some(lag),
+            } => write!(f, "{from} is gone, this copy was {lag} records behind"),
+            Self::Failover { from, .. } => write!(f, "{from} is gone, there was no copy"),
+            Self::Broken { from } => write!(f, "broken on {from}"),
+            Self::Leaving { from } => write!(f, "{from} is stopping"),
+            Self::Balance { from } => write!(f, "{from} carried more"),
+            Self::Spread { from } => write!(f, "{from} had more of this group"),
+            Self::Missing => f.write_str("a copy was missing"),
+            Self::Former => f.write_str("was active before"),
+            Self::Relieves { from } => write!(f, "instead of {from}"),
+            Self::Until { relief } => write!(f, "until {relief} has caught up"),
         }
     }
 }
@@ -208,11 +278,11 @@ impl fmt::Display for Plan {
         }
         for (shard, it) in &self.shards {
             write!(f, "  {shard} on {} ({})", it.active, it.why)?;
-            if !it.standbys.is_empty() {
-                write!(f, ", standby {}", list(&mut it.standbys.keys()))?;
+            for (member, why) in &it.standbys {
+                write!(f, ", standby {member} ({why})")?;
             }
-            if !it.warmups.is_empty() {
-                write!(f, ", warm-up {}", list(&mut it.warmups.keys()))?;
+            for (member, why) in &it.warmups {
+                write!(f, ", warm-up {member} ({why})")?;
             }
             if !it.after.is_empty() {
                 write!(f, ", after {}", list(&mut it.after.iter()))?;

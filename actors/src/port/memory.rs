@@ -90,6 +90,10 @@ impl Stores for MemoryStores {
     fn open(&self, shard: &ShardId) -> Result<Arc<dyn Store>, StoreError> {
         Ok(self.disks().entry(shard.clone()).or_default().clone())
     }
+
+    fn is_slow(&self) -> bool {
+        false
+    }
 }
 
 /// As RocksDB flushes by itself when its write buffer is full, so the oldest batch counts as flushed beyond so many.

@@ -85,7 +85,11 @@ pub(crate) struct ShardParts {
 
 impl Shard {
     pub(crate) fn new(parts: ShardParts) -> Rc<Self> {
-        let inputs = parts.replay.state().inputs.clone();
+        let progress = |agent: &AgentIntake| (agent.key.clone(), agent.intake.borrow().progress());
+        let inputs = Inputs {
+            commit: parts.replay.state().inputs.commit,
+            agents: parts.intakes.iter().map(progress).collect(),
+        };
         Rc::new(Self {
             permit: parts.permit,
             group: parts.group,

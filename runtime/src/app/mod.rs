@@ -2,7 +2,7 @@
 
 mod topology;
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use tanist_actors::agent::{Agent, AgentSettings, AgentSpec, FnAgent, ShardContext};
@@ -13,7 +13,7 @@ use tanist_actors::port::TopicId;
 use tanist_actors::record::Record;
 use tanist_actors::stream::{Origin, Repartition, Stream};
 use tanist_actors::table::TableDef;
-use tanist_actors::topic::{SharedTopicConfig, Topic};
+use tanist_actors::topic::{SharedTopicConfig, Topic, TopicCodec};
 
 pub use topology::{AppTopology, Fault, Faults, TopicKind};
 
@@ -137,6 +137,17 @@ impl App {
                 .count()
         );
         self.declare(AgentSpec::timer(&name, period, tick));
+    }
+
+    /// How the records of a declared topic are read and written, without their types.
+    pub(crate) fn topic_codec(&self, name: &str) -> Option<Arc<dyn TopicCodec>> {
+        let topic = self.topics.iter().find(|topic| &*topic.name == name)?;
+        topic
+            .config
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .codec
+            .clone()
     }
 
     fn declare(&mut self, spec: AgentSpec) -> &mut AgentSpec {

@@ -423,6 +423,13 @@ fn spec_of(entry: &TopicEntry, partitions: i32) -> TopicSpec {
         .unwrap_or_else(PoisonError::into_inner)
         .clone();
     let mut config = settings;
+    if entry.kind == TopicKind::Repartition {
+        // Kafka's retention goes by the records' timestamps, which are those of the input: old records would be gone
+        // before they are read.
+        config
+            .entry("retention.ms".into())
+            .or_insert_with(|| "-1".into());
+    }
     if entry.kind == TopicKind::Changelog {
         config
             .entry("cleanup.policy".into())

@@ -1,0 +1,523 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::ids::Epoch;
+use crate::plan::{Assignment, Why};
+
+const FAR_BEHIND: u64 = 1_000_000;
+
+/// Nodes that come and go, and copies that are filled.
+struct World {
+    facts: Facts,
+    policy: Policy,
+    plan: Option<Plan>,
+    next: i64,
+}
+
+impl World {
+    fn new(groups: &[(u32, Option<u32>)], max_warmups: usize) -> Self {
+        let group = |(n, (partitions, standbys)): (usize, &(u32, Option<u32>))| {
+            let facts = GroupFacts {
+                partitions: *partitions,
+                has_tables: standbys.is_some(),
+                standbys: standbys.unwrap_or_default(),
+            };
+            (GroupName::new(format!("g{n}")), facts)
+        };
+        Self {
+            facts: Facts {
+                groups: groups.iter().enumerate().map(group).collect(),
+                ..Facts::default()
+            },
+            policy: Policy {
+                max_warmups,
+                ..Policy::default()
+            },
+            plan: None,
+            next: 0,
+        }
+    }
+
+    fn add(&mut self, weight: u32, rack: Option<u32>) -> MemberId {
+        let id = MemberId(self.next);
+        self.next += 1;
+        let node = NodeFacts {
+            weight,
+            rack: rack.map(|n| format!("r{n}")),
+            leaving: false,
+        };
+        self.facts.nodes.insert(id, node);
+        id
+    }
+
+    fn add_all(&mut self, count: u32, racks: u32) {
+        for n in 0..count {
+            self.add(100, Some(n % racks));
+        }
+    }
+
+    fn remove(&mut self, id: MemberId) {
+        self.facts.nodes.remove(&id);
+        self.facts.lags.values_mut().for_each(|lags| {
+            lags.remove(&id);
+        });
+    }
+
+    fn assign(&self) -> BTreeMap<ShardId, Roles> {
+        assign(&self.facts, self.plan.as_ref(), &self.policy)
+    }
+
+    /// Takes the next plan, and has its copies begun.
+    fn plan(&mut self) {
+        let roles = self.assign();
+        self.facts.lags.retain(|shard, lags| {
+            let it = &roles[shard];
+            let member = |id: &MemberId| {
+                it.active == *id || it.standbys.contains_key(id) || it.warmups.contains_key(id)
+            };
+            lags.retain(|id, _| member(id));
+            true
+        });
+        for (shard, it) in &roles {
+            if !self.facts.groups[&shard.group].has_tables {
+                continue;
+            }
+            let lags = self.facts.lags.entry(shard.clone()).or_default();
+            lags.insert(it.active, 0);
+            for id in it.standbys.keys().chain(it.warmups.keys()) {
+                lags.entry(*id).or_insert(FAR_BEHIND);
+            }
+        }
+        self.plan = Some(plan_of(roles));
+    }
+
+    fn catch_up(&mut self) {
+        let lags = self.facts.lags.values_mut().flat_map(BTreeMap::values_mut);
+        lags.for_each(|lag| *lag = 0);
+    }
+
+    /// Plans until nothing changes any more.
+    fn converge(&mut self) -> Result<(), TestCaseError> {
+        for _ in 0..1_000 {
+            let before = self.plan.clone();
+            self.catch_up();
+            self.plan();
+            let same = |a: &Plan, b: &Plan| a.shards == b.shards;
+            if before
+                .zip(self.plan.as_ref())
+                .is_some_and(|(a, b)| same(&a, b))
+            {
+                return Ok(());
+            }
+        }
+        Err(TestCaseError::fail(format!(
+            "does not come to rest:\n{}",
+            self.show()
+        )))
+    }
+
+    fn shards(&self) -> &BTreeMap<ShardId, Assignment> {
+        self.plan.as_ref().unwrap().shards()
+    }
+
+    fn count(&self, counts: impl Fn(MemberId, &ShardId, &Assignment) -> bool) -> Vec<usize> {
+        let of = |id: &MemberId| {
+            self.shards()
+                .iter()
+                .filter(|(shard, it)| counts(*id, shard, it))
+                .count()
+        };
+        self.facts.nodes.keys().map(of).collect()
+    }
+
+    fn actives(&self) -> Vec<usize> {
+        self.count(|id, _, it| it.active == id)
+    }
+
+    fn replicas(&self) -> Vec<usize> {
+        self.count(|id, _, it| it.active == id || it.standbys.contains_key(&id))
+    }
+
+    fn show(&self) -> String {
+        let plan = self
+            .plan
+            .as_ref()
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        format!("nodes {:?}\n{plan}", self.facts.nodes)
+    }
+}
+
+fn plan_of(roles: BTreeMap<ShardId, Roles>) -> Plan {
+    let assignment = |roles: Roles| Assignment {
+        active: roles.active,
+        why: roles.why,
+        standbys: roles.standbys,
+        warmups: roles.warmups,
+        after: BTreeSet::new(),
+    };
+    Plan {
+        epoch: Epoch(1),
+        author: MemberId(0),
+        members: BTreeSet::new(),
+        fenced: BTreeMap::new(),
+        expelled: BTreeSet::new(),
+        shards: roles
+            .into_iter()
+            .map(|(shard, it)| (shard, assignment(it)))
+            .collect(),
+    }
+}
+
+fn spread(counts: &[usize]) -> usize {
+    counts.iter().max().unwrap_or(&0) - counts.iter().min().unwrap_or(&0)
+}
+
+#[derive(Debug, Clone)]
+enum Event {
+    Join,
+    Die(usize),
+    Leave(usize),
+    Break(usize),
+    CatchUp,
+    Nothing,
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        4 => Just(Event::Join),
+        3 => (0..8usize).prop_map(Event::Die),
+        1 => (0..8usize).prop_map(Event::Leave),
+        1 => (0..64usize).prop_map(Event::Break),
+        3 => Just(Event::CatchUp),
+        2 => Just(Event::Nothing),
+    ]
+}
+
+impl World {
+    fn happen(&mut self, event: &Event, racks: u32) {
+        let some = |n: usize| {
+            self.facts
+                .nodes
+                .keys()
+                .copied()
+                .nth(n % self.facts.nodes.len().max(1))
+        };
+        match event {
+            Event::Join if self.facts.nodes.len() < 9 => {
+                self.add(100, Some(self.next as u32 % racks));
+            }
+            Event::Die(n) if self.facts.nodes.len() > 1 => {
+                some(*n).into_iter().for_each(|id| self.remove(id))
+            }
+            Event::Leave(n) => {
+                let id = some(*n);
+                id.and_then(|id| self.facts.nodes.get_mut(&id))
+                    .into_iter()
+                    .for_each(|it| it.leaving = true);
+            }
+            Event::Break(n) => {
+                let active = self
+                    .plan
+                    .as_ref()
+                    .and_then(|plan| plan.shards.iter().nth(*n));
+                let active = active.map(|(shard, it)| (shard.clone(), it.active));
+                if let Some((shard, active)) = active {
+                    self.facts.broken.entry(shard).or_default().insert(active);
+                }
+            }
+            Event::CatchUp => self.catch_up(),
+            _ => {}
+        }
+    }
+}
+
+type History = (Vec<(u32, Option<u32>)>, usize, u32, Vec<Event>);
+
+fn histories() -> impl Strategy<Value = History> {
+    let standbys = prop_oneof![Just(None), (0..3u32).prop_map(Some)];
+    let groups = proptest::collection::vec((1..13u32, standbys), 1..5);
+    (
+        groups,
+        0..6usize,
+        1..4u32,
+        proptest::collection::vec(event(), 0..30),
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+    #[test]
+    fn every_plan_of_any_history_is_sound((groups, max_warmups, racks, events) in histories()) {
+        let mut world = World::new(&groups, max_warmups);
+        world.add(100, Some(0));
+        for event in &events {
+            world.happen(event, racks);
+            let before = world.plan.clone();
+            let facts = world.facts.clone();
+            world.plan();
+            let caught_up = |shard: &ShardId, id| {
+                !facts.groups[&shard.group].has_tables
+                    || facts.lags.get(shard).and_then(|lags| lags.get(&id)) == Some(&0)
+            };
+            let mut filled = 0;
+            for (shard, it) in world.shards() {
+                let all: Vec<_> = it.standbys.keys().chain(it.warmups.keys()).chain([&it.active]).collect();
+                let set: BTreeSet<_> = all.iter().collect();
+                prop_assert_eq!(all.len(), set.len(), "{} has two roles on one node", shard);
+                prop_assert!(all.iter().all(|id| facts.nodes.contains_key(id)), "{} is on a dead node", shard);
+                prop_assert!(facts.groups[&shard.group].has_tables || all.len() == 1);
+                let was = before.as_ref().and_then(|plan| plan.get(shard)).map(|it| it.active);
+                let broken = facts.broken.get(shard).is_some_and(|on| was.is_some_and(|was| on.contains(&was)));
+                if was.is_some_and(|was| was != it.active && facts.nodes.contains_key(&was)) && !broken {
+                    prop_assert!(caught_up(shard, it.active), "{} went where it has to wait", shard);
+                }
+                let stays = |why: &&Why| matches!(why, Why::Until { .. });
+                let relieving = it.standbys.values().filter(stays);
+                filled += it.warmups.len() + relieving.count();
+            }
+            prop_assert!(filled <= max_warmups.max(1), "{} copies are filled at a time", filled);
+            let again = plan_of(world.assign());
+            prop_assert_eq!(&again.shards, world.shards(), "after {:?}\n{}", event, world.show());
+        }
+    }
+
+    #[test]
+    fn any_history_ends_balanced_with_its_standbys((groups, max_warmups, racks, events) in histories()) {
+        let mut world = World::new(&groups, max_warmups);
+        world.add(100, Some(0));
+        for event in events.iter().filter(|it| !matches!(it, Event::Leave(_) | Event::Break(_))) {
+            world.happen(event, racks);
+            world.plan();
+        }
+        world.converge()?;
+        let shown = world.show();
+        prop_assert!(spread(&world.actives()) <= 1, "actives {:?}\n{}", world.actives(), shown);
+        prop_assert!(spread(&world.replicas()) <= 1, "replicas {:?}\n{}", world.replicas(), shown);
+        for (shard, it) in world.shards() {
+            let wanted = world.facts.groups[&shard.group].standbys as usize;
+            prop_assert_eq!(it.standbys.len(), wanted.min(world.facts.nodes.len() - 1), "{}\n{}", shard, &shown);
+            prop_assert!(it.warmups.is_empty(), "{}\n{}", shard, shown);
+        }
+        let before = world.plan.clone().unwrap();
+        world.plan();
+        prop_assert_eq!(world.shards(), &before.shards, "something moved for no reason");
+    }
+
+    #[test]
+    fn weights_are_respected_within_one(
+        groups in proptest::collection::vec((1..30u32, Just(Some(0))), 1..3),
+        weights in proptest::collection::vec(1..5u32, 1..6),
+    ) {
+        let mut world = World::new(&groups, 100);
+        for weight in &weights {
+            world.add(weight * 50, None);
+            world.plan();
+        }
+        world.converge()?;
+        let shards = world.shards().len() as f64;
+        let total: u32 = weights.iter().sum();
+        for (has, weight) in world.actives().into_iter().zip(&weights) {
+            let share = shards * f64::from(*weight) / f64::from(total);
+            prop_assert!((has as f64 - share).abs() <= 1.0, "{} of {}\n{}", has, share, world.show());
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(500))]
+
+    #[test]
+    fn groups_of_one_kind_are_never_more_than_one_off_their_share(
+        standbys in 0..3u32,
+        sizes in proptest::collection::vec(1..13u32, 1..5),
+        events in proptest::collection::vec(event(), 0..20),
+    ) {
+        let groups: Vec<_> = sizes.iter().map(|size| (*size, Some(standbys))).collect();
+        let mut world = World::new(&groups, 4);
+        world.add(100, Some(0));
+        for event in events.iter().filter(|it| !matches!(it, Event::Leave(_) | Event::Break(_))) {
+            world.happen(event, 1);
+            world.plan();
+        }
+        world.converge()?;
+        for group in world.facts.groups.keys() {
+            let counts = world.count(|id, shard, it| shard.group == *group && it.active == id);
+            prop_assert!(spread(&counts) <= 2, "{} {:?}\n{}", group, counts, world.show());
+        }
+    }
+
+    #[test]
+    fn no_rack_has_two_copies_where_racks_are_of_one_size(
+        size in 1..24u32,
+        per_rack in 1..4u32,
+        lost in proptest::collection::vec(0..6usize, 0..3),
+    ) {
+        let mut world = World::new(&[(size, Some(1))], 4);
+        for n in 0..per_rack * 2 {
+            world.add(100, Some(n % 2));
+            world.plan();
+        }
+        for n in lost {
+            let id = *world.facts.nodes.keys().nth(n % world.facts.nodes.len()).unwrap();
+            let rack = id.0 as u32 % 2;
+            world.remove(id);
+            world.plan();
+            world.next += i64::from((world.next as u32 % 2) != rack);
+            world.add(100, Some(rack));
+        }
+        world.converge()?;
+        for (shard, it) in world.shards() {
+            let rack = |id: &MemberId| world.facts.nodes[id].rack.clone();
+            let standby = it.standbys.keys().next().map(rack);
+            prop_assert_ne!(standby.flatten(), rack(&it.active), "{}\n{}", shard, world.show());
+        }
+    }
+}
+
+fn three_nodes() -> World {
+    let mut world = World::new(&[(6, Some(1)), (3, None)], 2);
+    world.add_all(3, 1);
+    world.converge().unwrap();
+    world
+}
+
+#[test]
+fn the_shards_of_a_dead_node_go_to_their_standbys_and_no_other_moves() {
+    let mut world = three_nodes();
+    let before = world.shards().clone();
+    let dead = MemberId(1);
+    world.remove(dead);
+    world.plan();
+    for (shard, was) in &before {
+        let now = &world.shards()[shard];
+        if was.active != dead {
+            assert_eq!(now.active, was.active, "{shard}");
+        } else if let Some(heir) = was.standbys.keys().next() {
+            assert_eq!(now.active, *heir, "{shard}");
+            assert_eq!(
+                now.why,
+                Why::Failover {
+                    from: dead,
+                    lag_records: Some(0)
+                }
+            );
+        }
+    }
+}
+
+#[test]
+fn a_new_node_fills_copies_before_it_gets_actives_and_then_no_more_than_its_share() {
+    let mut world = World::new(&[(6, Some(1))], 2);
+    world.add_all(3, 1);
+    world.converge().unwrap();
+    let new = world.add(100, Some(0));
+    world.plan();
+    let fills = |it: &&Assignment| it.warmups.contains_key(&new);
+    let filled: Vec<_> = world.shards().values().filter(fills).collect();
+    assert_eq!(filled.len(), 1, "6 shards on 4 nodes\n{}", world.show());
+    assert_ne!(filled[0].active, new);
+    assert_eq!(world.actives(), [2, 2, 2, 0]);
+    world.converge().unwrap();
+    assert_eq!(spread(&world.actives()), 1);
+    assert_eq!(spread(&world.replicas()), 0);
+}
+
+#[test]
+fn groups_that_ended_up_on_a_node_each_are_mixed() {
+    let mut world = World::new(&[(6, Some(1)), (6, Some(1))], 2);
+    world.add_all(2, 1);
+    world.converge().unwrap();
+    let plan = world.plan.as_mut().unwrap();
+    for (shard, it) in &mut plan.shards {
+        let (here, there) = match shard.group.as_str() {
+            "g0" => (MemberId(0), MemberId(1)),
+            _ => (MemberId(1), MemberId(0)),
+        };
+        it.active = here;
+        it.standbys = [(there, Why::Missing)].into();
+    }
+    world.converge().unwrap();
+    let of_g0 = world.count(|id, shard, it| shard.group.as_str() == "g0" && it.active == id);
+    assert_eq!(of_g0, [3, 3]);
+    assert_eq!(world.actives(), [6, 6]);
+}
+
+#[test]
+fn a_node_that_stops_gives_its_shards_to_standbys_that_have_caught_up() {
+    let mut world = three_nodes();
+    let leaving = MemberId(0);
+    let mine: Vec<_> = world
+        .shards()
+        .iter()
+        .filter(|(_, it)| it.active == leaving)
+        .map(|(id, _)| id.clone())
+        .collect();
+    world.facts.nodes.get_mut(&leaving).unwrap().leaving = true;
+    world.plan();
+    for shard in mine {
+        assert_eq!(
+            world.shards()[&shard].why,
+            Why::Leaving { from: leaving },
+            "{}",
+            world.show()
+        );
+    }
+    assert!(
+        !world
+            .shards()
+            .values()
+            .any(|it| it.standbys.contains_key(&leaving))
+    );
+}
+
+#[test]
+fn without_nodes_there_is_no_plan_and_one_node_takes_all() {
+    let mut world = World::new(&[(4, Some(2))], 1);
+    assert!(world.assign().is_empty());
+    let only = world.add(0, None);
+    world.plan();
+    assert!(
+        world
+            .shards()
+            .values()
+            .all(|it| it.active == only && it.standbys.is_empty())
+    );
+}
+
+/// Prints how long plans of a large cluster take.
+#[test]
+#[ignore = "a benchmark: cargo test --release -p tanist-cluster two_hundred -- --ignored --nocapture"]
+#[allow(clippy::disallowed_methods, reason = "it measures")]
+fn two_hundred_nodes_with_ten_thousand_shards() {
+    let groups: Vec<_> = (0..20).map(|n| (500, (n % 4 != 0).then_some(1))).collect();
+    let mut world = World::new(&groups, 8);
+    world.add_all(200, 4);
+    let timed = |world: &World, what: &str| {
+        let runs = (0..5).map(|_| {
+            let start = std::time::Instant::now();
+            assert_eq!(world.assign().len(), 10_000);
+            start.elapsed()
+        });
+        println!("{what}: {:?}", runs.min().unwrap());
+    };
+    timed(&world, "first plan");
+    world.converge().unwrap();
+    timed(&world, "nothing to do");
+    world.remove(MemberId(17));
+    timed(&world, "a node is lost");
+    world.plan();
+    timed(&world, "just after");
+    world.catch_up();
+    timed(&world, "copies made");
+    world.add(100, Some(1));
+    timed(&world, "a node is added");
+    world.converge().unwrap();
+    (0..100).for_each(|n| world.remove(MemberId(2 * n)));
+    timed(&world, "half of them are lost");
+    world.plan();
+    world.catch_up();
+    world.add_all(100, 4);
+    timed(&world, "and come back");
+}
