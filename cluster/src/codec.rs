@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::control::{Entry, Key, Record};
@@ -11,12 +12,12 @@ use crate::ids::{Epoch, Generation, MemberId};
 /// The format that this build writes, and the newest that it reads.
 pub const FORMAT: u32 = 1;
 
-/// Why a record of the control log cannot be read.
+/// Why a record of the control log, or a heartbeat, cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {
     /// A newer build wrote it.
     #[error(
-        "the control log has a record of format {found} at key {key}, this build reads up to {FORMAT}: \
+        "there is a record of format {found} at key {key}, this build reads up to {FORMAT}: \
          upgrade this node to the build that the others run"
     )]
     NewerFormat {
@@ -27,7 +28,7 @@ pub enum DecodeError {
     },
     /// Not written by any build of ours, or a kind of record that this one does not know.
     #[error(
-        "the control log has a record that this build does not understand at key {key} ({cause}): \
+        "there is a record that this build does not understand at key {key} ({cause}): \
          if other nodes run a newer build, upgrade this one, else some other program has written to the topic"
     )]
     Malformed {
@@ -39,9 +40,9 @@ pub enum DecodeError {
 }
 
 #[derive(Serialize)]
-struct Written<'a> {
+struct Written<'a, T> {
     format: u32,
-    record: &'a Record,
+    record: &'a T,
 }
 
 #[derive(Deserialize)]
@@ -50,19 +51,38 @@ struct Format {
 }
 
 #[derive(Deserialize)]
-struct Read {
-    record: Record,
+struct Read<T> {
+    record: T,
+}
+
+pub(crate) fn to_json<T: Serialize>(record: &T) -> Vec<u8> {
+    let written = Written {
+        format: FORMAT,
+        record,
+    };
+    serde_json::to_vec(&written).expect("a record has only keys that are text or numbers")
+}
+
+pub(crate) fn from_json<T: DeserializeOwned>(key: &str, value: &[u8]) -> Result<T, DecodeError> {
+    let malformed = |error: serde_json::Error| DecodeError::Malformed {
+        key: key.to_owned(),
+        cause: error.to_string(),
+    };
+    // The format alone first: what comes with a newer one need not look like anything we know.
+    let Format { format: found } = serde_json::from_slice(value).map_err(malformed)?;
+    if found > FORMAT {
+        let key = key.to_owned();
+        return Err(DecodeError::NewerFormat { key, found });
+    }
+    let Read { record } = serde_json::from_slice(value).map_err(malformed)?;
+    Ok(record)
 }
 
 impl Record {
     /// The value to be written under [`Record::key`].
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let written = Written {
-            format: FORMAT,
-            record: self,
-        };
-        serde_json::to_vec(&written).expect("a record has only keys that are text or numbers")
+        to_json(self)
     }
 }
 
@@ -79,20 +99,12 @@ impl Entry {
         let Some(value) = value else {
             return Ok(text.parse().ok().map(Self::Tombstone));
         };
-        let malformed = |cause: String| DecodeError::Malformed {
-            key: text.to_string(),
-            cause,
-        };
-        let Format { format: found } =
-            serde_json::from_slice(value).map_err(|error| malformed(error.to_string()))?;
-        if found > FORMAT {
-            let key = text.into_owned();
-            return Err(DecodeError::NewerFormat { key, found });
-        }
-        let Read { record } =
-            serde_json::from_slice(value).map_err(|error| malformed(error.to_string()))?;
+        let record: Record = from_json(&text, value)?;
         if record.key().to_string() != text {
-            return Err(malformed(format!("its value belongs to {}", record.key())));
+            return Err(DecodeError::Malformed {
+                cause: format!("its value belongs to {}", record.key()),
+                key: text.into_owned(),
+            });
         }
         Ok(Some(Self::Record(record)))
     }
@@ -190,7 +202,7 @@ mod tests {
         let error = Entry::decode(b"decree/1", Some(newer)).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "the control log has a record of format 2 at key decree/1, this build reads up to 1: \
+            "there is a record of format 2 at key decree/1, this build reads up to 1: \
              upgrade this node to the build that the others run"
         );
     }

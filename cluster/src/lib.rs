@@ -11,10 +11,14 @@
 //!
 //! The names of all these are here in the root; what nodes must agree upon is their [`topology`].
 
+pub mod admission;
 pub mod codec;
 pub mod control;
+pub mod director;
 mod garbage;
+pub mod heartbeat;
 mod ids;
+pub mod liveness;
 pub mod permit;
 pub mod placement;
 pub mod plan;

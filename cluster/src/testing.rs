@@ -126,14 +126,19 @@ impl World {
     }
 
     pub(crate) fn start(&mut self) {
-        let name = format!("n{}", self.nodes.len());
-        let join = join(&name);
-        let node = Node {
-            incarnation: join.incarnation,
+        self.start_as(&format!("n{}", self.nodes.len()));
+    }
+
+    pub(crate) fn start_as(&mut self, name: &str) {
+        let incarnation = join(&format!("{}", self.nodes.len())).incarnation;
+        self.nodes.push(Node {
+            incarnation,
             ..Node::default()
-        };
-        self.nodes.push(node);
-        self.write(Record::Join(join));
+        });
+        self.write(Record::Join(Join {
+            incarnation,
+            ..join(name)
+        }));
     }
 
     pub(crate) fn read(&mut self, node: usize, count: usize) {
@@ -177,7 +182,7 @@ impl World {
         records.into_iter().for_each(|it| self.write(it));
     }
 
-    fn arm(&mut self, node: usize) {
+    pub(crate) fn arm(&mut self, node: usize) {
         let node = &mut self.nodes[node];
         let Some(member) = node.me else { return };
         node.generation = node.generation.next();

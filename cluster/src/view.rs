@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
 use crate::control::{Armed, Entry, Join, Key, Leave, Record, Released};
-use crate::ids::{Epoch, Generation, MemberId, Offset, ShardId};
+use crate::ids::{Epoch, Generation, MemberId, NodeName, Offset, ShardId};
 use crate::plan::Plan;
 
 #[cfg(test)]
@@ -270,6 +270,23 @@ impl View {
         let active = plan.map(|it| it.active);
         let active = active.filter(|&id| self.member(id).is_some());
         self.awaited(shard).chain(active).collect()
+    }
+
+    /// Whether nobody counts on `me` any more: no shard is its own, and none has still to be released. A member that stops waits for this, unless it is
+    /// the only one, and then writes its `Leave`.
+    #[must_use]
+    pub fn may_leave(&self, me: MemberId) -> bool {
+        let mine = self
+            .plan
+            .iter()
+            .any(|plan| plan.actives_of(me).next().is_some());
+        !mine && self.owed(me).next().is_none()
+    }
+
+    /// The names of those for whom the current plan was made, as far as the log still has them.
+    pub(crate) fn planned_nodes(&self) -> impl Iterator<Item = &NodeName> {
+        let planned = self.plan.iter().flat_map(|plan| plan.members());
+        planned.filter_map(|id| Some(&self.joined.get(id)?.join.node))
     }
 
     /// Who was expelled and whose `Join` is still in the log. The next plan has to say it again: this one will be compacted
