@@ -3,6 +3,7 @@
 //! An [`app::App`] declares topics, tables and agents; a [`node::Node`] runs it.
 
 pub mod app;
+pub mod kafka;
 pub mod memory;
 pub mod node;
 pub mod store;

@@ -1,0 +1,182 @@
+//! What the errors of librdkafka mean here.
+
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use tanist_actors::port::{BrokerError, LogError, TopicPartition};
+use tanist_cluster::Offset;
+
+use super::fence::FenceError;
+
+/// Why a try to have something done by a broker failed.
+pub(super) struct Failure {
+    pub(super) reason: String,
+    pub(super) remedy: Remedy,
+}
+
+/// What helps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Remedy {
+    /// To try again: a broker answered that it is not possible yet.
+    Time,
+    /// That a broker comes back.
+    Contact,
+    /// Nothing that we can do.
+    None,
+}
+
+impl From<KafkaError> for Failure {
+    fn from(error: KafkaError) -> Self {
+        let remedy = match error.rdkafka_error_code() {
+            Some(
+                Code::AllBrokersDown
+                | Code::BrokerTransportFailure
+                | Code::OperationTimedOut
+                | Code::Resolve,
+            ) => Remedy::Contact,
+            _ if is_transient(&error) => Remedy::Time,
+            _ => Remedy::None,
+        };
+        let reason = error.to_string();
+        Self { reason, remedy }
+    }
+}
+
+impl From<FenceError> for Failure {
+    fn from(error: FenceError) -> Self {
+        let remedy = match error {
+            FenceError::NoAnswer(_) => Remedy::Contact,
+            FenceError::TooLate(..) => Remedy::Time,
+            FenceError::Refused(..) => Remedy::None,
+        };
+        let reason = error.to_string();
+        Self { reason, remedy }
+    }
+}
+
+/// True if a repetition may succeed without anybody doing anything but wait.
+pub(super) fn is_transient(error: &KafkaError) -> bool {
+    if let KafkaError::Transaction(error) = error
+        && error.is_retriable()
+    {
+        return true;
+    }
+    error.rdkafka_error_code().is_some_and(is_transient_code)
+}
+
+pub(super) fn is_transient_code(code: Code) -> bool {
+    matches!(
+        code,
+        Code::AllBrokersDown
+            | Code::BrokerNotAvailable
+            | Code::BrokerTransportFailure
+            | Code::ConcurrentTransactions
+            | Code::CoordinatorLoadInProgress
+            | Code::CoordinatorNotAvailable
+            | Code::InProgress
+            | Code::KafkaStorageError
+            | Code::LeaderNotAvailable
+            | Code::NetworkException
+            | Code::NotController
+            | Code::NotCoordinator
+            | Code::NotEnoughReplicas
+            | Code::NotEnoughReplicasAfterAppend
+            | Code::NotLeaderForPartition
+            | Code::OperationTimedOut
+            | Code::PreviousInProgress
+            | Code::ReplicaNotAvailable
+            | Code::RequestTimedOut
+            | Code::Resolve
+            | Code::UnstableOffsetCommit
+            | Code::WaitingForCoordinator
+    )
+}
+
+/// True if the producer that got it has been fenced. Fatal is every error after which a producer may write no more,
+/// which for a transactional one means the same.
+pub(super) fn is_fenced(error: &KafkaError) -> bool {
+    if let KafkaError::Transaction(error) = error
+        && error.is_fatal()
+    {
+        return true;
+    }
+    error.rdkafka_error_code().is_some_and(is_fenced_code)
+}
+
+pub(super) fn is_fenced_code(code: Code) -> bool {
+    matches!(
+        code,
+        Code::Fatal | Code::Fenced | Code::InvalidProducerEpoch | Code::ProducerFenced
+    )
+}
+
+/// What an error on the queue of a partition means; `None` if the client mends it by itself.
+pub(super) fn of_partition(
+    partition: &TopicPartition,
+    code: Code,
+    offset: Offset,
+    reason: &str,
+) -> Option<LogError> {
+    match code {
+        code if is_transient_code(code) => None,
+        Code::AutoOffsetReset | Code::OffsetOutOfRange | Code::LogTruncation => {
+            Some(LogError::OutOfRange {
+                partition: partition.clone(),
+                offset,
+            })
+        }
+        Code::UnknownPartition | Code::UnknownTopic | Code::UnknownTopicOrPartition => {
+            Some(LogError::UnknownPartition(partition.clone()))
+        }
+        _ => Some(LogError::Broken {
+            partition: partition.clone(),
+            reason: reason.to_owned(),
+        }),
+    }
+}
+
+/// The error of a call that failed although a broker answered, or would have failed with any.
+pub(super) fn refused(what: &str, reason: impl ToString) -> BrokerError {
+    BrokerError::Refused {
+        what: what.to_owned(),
+        reason: reason.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tanist_cluster::Partition;
+
+    #[test]
+    fn an_error_of_a_partition_is_an_end_a_mistake_or_nothing() {
+        let partition = TopicPartition::new("orders", Partition(3));
+        let check = |code, expect: &str| {
+            let error = of_partition(&partition, code, Offset(7), "because");
+            let text = error.map_or("nothing".to_owned(), |error| error.to_string());
+            assert!(text.contains(expect), "{code}: {text}");
+        };
+        check(Code::BrokerTransportFailure, "nothing");
+        check(Code::NotLeaderForPartition, "nothing");
+        check(
+            Code::AutoOffsetReset,
+            "orders[3]: offset 7 is not in the log any more",
+        );
+        check(Code::LogTruncation, "offset 7");
+        check(Code::UnknownTopicOrPartition, "orders[3] does not exist");
+        check(Code::TopicAuthorizationFailed, "orders[3]: because");
+    }
+
+    #[test]
+    fn fenced_is_what_a_successor_causes_and_not_what_the_network_does() {
+        for code in [
+            Code::ProducerFenced,
+            Code::InvalidProducerEpoch,
+            Code::Fenced,
+        ] {
+            assert!(is_fenced(&KafkaError::MessageProduction(code)), "{code}");
+        }
+        for code in [Code::OperationTimedOut, Code::ConcurrentTransactions] {
+            assert!(!is_fenced(&KafkaError::MessageProduction(code)), "{code}");
+            assert!(is_transient(&KafkaError::MessageProduction(code)), "{code}");
+        }
+    }
+}
