@@ -138,4 +138,8 @@ impl Batch for KafkaBatch {
             headers: message.headers(),
         }
     }
+    #[inline]
+    fn offset(&self, index: usize) -> Offset {
+        Offset(self.0.as_slice()[index].offset())
+    }
 }
