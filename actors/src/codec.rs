@@ -150,11 +150,12 @@ impl<T: Serialize + DeserializeOwned> Codec<T> for MessagePack {
 }
 
 fn all_read(bytes: &[u8], read: usize) -> Result<(), CodecError> {
-    match bytes.len() - read {
-        0 => Ok(()),
-        left => Err(CodecError::new(format!(
+    match bytes.len().checked_sub(read) {
+        Some(0) => Ok(()),
+        Some(left) => Err(CodecError::new(format!(
             "{left} bytes are left over behind the value"
         ))),
+        None => Err(CodecError::new("the bytes end in the middle of the value")),
     }
 }
 
@@ -209,11 +210,38 @@ impl<T: Serialize + DeserializeOwned> Codec<T> for Ordered {
     }
 
     fn decode(&self, bytes: &[u8]) -> Result<T, CodecError> {
-        memcomparable::from_slice(bytes).map_err(CodecError::new)
+        let mut deserializer = memcomparable::Deserializer::new(Endless { bytes, read: 0 });
+        let value = T::deserialize(&mut deserializer).map_err(CodecError::new)?;
+        all_read(bytes, deserializer.into_inner().read)?;
+        Ok(value)
     }
 
     fn format(&self) -> Format {
         Format::Ordered
+    }
+}
+
+/// Bytes with zeros behind them: [`memcomparable`] panics where they end too early, but goes on with zeros to an end of
+/// its own, after which it is seen how much was read.
+struct Endless<'a> {
+    bytes: &'a [u8],
+    read: usize,
+}
+
+impl bytes::Buf for Endless<'_> {
+    fn remaining(&self) -> usize {
+        usize::MAX - self.read
+    }
+
+    fn chunk(&self) -> &[u8] {
+        match self.bytes.get(self.read..) {
+            Some(rest) if !rest.is_empty() => rest,
+            _ => &[0; 64],
+        }
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.read += count;
     }
 }
 

@@ -15,7 +15,7 @@ use crate::intake::{Intake, Next};
 use crate::mailbox::Item;
 use crate::port::{LogError, TopicPartition};
 use crate::shard::Shard;
-use crate::stream::{Place, Read, Repartition, Undecodable};
+use crate::stream::{Destination, Place, Read, Repartition, Undecodable};
 use crate::topic::Topics;
 use crate::worker::LaneCount;
 
@@ -130,14 +130,7 @@ impl Lane {
         };
         loop {
             let step = match self.next() {
-                Ok(Next::Record(item)) => {
-                    let in_hand =
-                        InHand::begin(&self.shard, self.intake.as_ref(), Some(item.clone()));
-                    let written =
-                        (through.rewrite)(&item.raw(), &self.place, to, self.cx.outputs());
-                    in_hand
-                        .settle_with(written.map_err(LaneFailure::undecodable), self.cx.outputs())
-                }
+                Ok(Next::Record(item)) => self.rewrite_one(through, to, item),
                 Ok(Next::Wait) => {
                     self.wait(None).await;
                     Ok(())
@@ -150,6 +143,21 @@ impl Lane {
             }
             self.breathe().await;
         }
+    }
+
+    fn rewrite_one(
+        &mut self,
+        through: &Repartition,
+        to: Destination,
+        item: Item,
+    ) -> Result<(), LaneFailure> {
+        let in_hand = InHand::begin(&self.shard, self.intake.as_ref(), Some(item.clone()));
+        let outputs = self.cx.outputs();
+        let written = (through.rewrite)(&item.raw(), &self.place, to, outputs);
+        if written.is_ok() {
+            self.shard.stage(outputs);
+        }
+        in_hand.settle_with(written.map_err(LaneFailure::undecodable), outputs)
     }
 
     /// Runs timers alone, until the shard is stopped.

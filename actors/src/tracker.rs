@@ -105,3 +105,60 @@ impl Tracker {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn what_was_finished_above_an_unfinished_record_is_remembered_and_not_begun_again() {
+        let mut tracker = Tracker::resume(&Progress::default());
+        for offset in 0..4 {
+            tracker.begin(Offset(offset));
+        }
+        tracker.finish(Offset(1));
+        tracker.finish(Offset(3));
+        let progress = tracker.progress();
+        assert_eq!(progress.next, Offset(0));
+        assert_eq!(progress.done, [Offset(1), Offset(3)].into());
+        let resumed = Tracker::resume(&progress);
+        let again: Vec<bool> = (0..5)
+            .map(|offset| resumed.is_done(Offset(offset)))
+            .collect();
+        assert_eq!(again, [false, true, false, true, false]);
+    }
+
+    proptest! {
+        /// S6, for any order in which records are finished, with gaps in the offsets, and a restart in between.
+        #[test]
+        fn the_committed_offset_never_passes_an_unfinished_record(
+            gaps in proptest::collection::vec(1..4_i64, 1..40),
+            order in proptest::collection::vec(any::<prop::sample::Index>(), 0..40),
+            restart in any::<bool>(),
+        ) {
+            let offsets: Vec<Offset> = gaps.iter().scan(0, |at, gap| { *at += gap; Some(Offset(*at)) }).collect();
+            let mut tracker = Tracker::resume(&Progress::default());
+            let mut open = Vec::new();
+            for offset in &offsets {
+                tracker.begin(*offset);
+                open.push(*offset);
+            }
+            for index in order {
+                if open.is_empty() { break }
+                let finished = open.remove(index.index(open.len()));
+                tracker.finish(finished);
+                let smallest = open.first().copied().unwrap_or_else(|| offsets.last().unwrap().next());
+                prop_assert_eq!(tracker.committable(), smallest);
+            }
+            if restart {
+                let progress = tracker.progress();
+                let resumed = Tracker::resume(&progress);
+                for offset in &offsets {
+                    prop_assert_eq!(resumed.is_done(*offset), !open.contains(offset));
+                }
+            }
+        }
+    }
+}

@@ -7,6 +7,7 @@ pub mod kafka;
 pub mod memory;
 pub mod node;
 pub mod store;
+pub mod testing;
 
 /// What a program with agents usually needs.
 pub mod prelude {

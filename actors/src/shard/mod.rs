@@ -130,15 +130,24 @@ impl Shard {
     /// A record of `ticket` is finished: its table writes and `outputs` will be in the next commit.
     pub(crate) fn keep(&self, ticket: Ticket, outputs: &mut Stage) {
         self.context.each_table(|table| table.keep(ticket));
-        if !outputs.is_empty() {
-            self.desk.staged(outputs.bytes.len());
-            match self.desk.outbox() {
-                Some(outbox) => outbox.borrow_mut().absorb(outputs),
-                None => self.outputs.borrow_mut().absorb(outputs),
+        match self.desk.outbox() {
+            Some(outbox) if !outputs.is_empty() => {
+                self.desk.staged(outputs.bytes.len());
+                outbox.borrow_mut().absorb(outputs);
             }
+            _ => self.stage(outputs),
         }
         self.desk.uncommitted();
         self.others.notify_waiters();
+    }
+
+    /// `outputs` will be in the next commit, whatever the guarantee: what goes from one step of the app to the next must
+    /// not be doubled, or tables behind it would not be exact.
+    pub(crate) fn stage(&self, outputs: &mut Stage) {
+        if !outputs.is_empty() {
+            self.desk.staged(outputs.bytes.len());
+            self.outputs.borrow_mut().absorb(outputs);
+        }
     }
 
     /// A record of `ticket` failed: what it has written goes.
