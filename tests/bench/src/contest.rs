@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::Result;
-use crate::raw::wait_with_usage;
+use crate::measured::{Usage, usage_of};
 
 /// Where a contestant runs.
 pub(crate) struct Stage {
@@ -31,9 +31,8 @@ pub(crate) struct Contestant {
 
 /// What one run used.
 struct Measured {
-    cpu: Duration,
+    usage: Usage,
     wall: Duration,
-    peak_rss_bytes: u64,
 }
 
 /// The runs of the first contestant are what the others are compared with.
@@ -84,22 +83,19 @@ impl Contest<'_> {
     }
 
     fn measure(&self, contestant: &Contestant, stage: &Stage) -> Result<Measured> {
+        let command = (contestant.command)(stage)?;
         let start = Instant::now();
-        let usage = wait_with_usage((contestant.command)(stage)?.spawn()?)?;
+        let usage = usage_of(&command)?;
         let wall = start.elapsed();
         if !usage.success {
             return Err("failed".into());
         }
         (contestant.check)(stage, self.count)?;
-        Ok(Measured {
-            cpu: usage.cpu,
-            wall,
-            peak_rss_bytes: usage.peak_rss_bytes,
-        })
+        Ok(Measured { usage, wall })
     }
 
     fn us_each(&self, measured: &Measured) -> f64 {
-        measured.cpu.as_secs_f64() * 1e6 / self.count as f64
+        measured.usage.cpu.as_secs_f64() * 1e6 / self.count as f64
     }
 
     fn table(&self, measured: &[Vec<Measured>]) -> String {
@@ -134,7 +130,7 @@ impl Contest<'_> {
 }
 
 fn megabytes(measured: &Measured) -> f64 {
-    measured.peak_rss_bytes as f64 / 1e6
+    measured.usage.peak_rss_bytes as f64 / 1e6
 }
 
 /// Smallest, middle and largest of a few values.
@@ -198,10 +194,15 @@ mod tests {
             runs: 1,
         };
         let measured = |seconds| {
-            vec![Measured {
-                cpu: Duration::from_secs(seconds),
-                wall: Duration::from_secs(2),
+            let cpu = Duration::from_secs(seconds);
+            let usage = Usage {
+                success: true,
+                cpu,
                 peak_rss_bytes: 50_000_000,
+            };
+            vec![Measured {
+                usage,
+                wall: Duration::from_secs(2),
             }]
         };
         let table = contest.table(&[measured(2), measured(3)]);

@@ -39,6 +39,9 @@ pub(crate) fn consumer(broker: &str, group: &str) -> Result<BaseConsumer> {
         .set("fetch.wait.max.ms", "10")
         // As fast as 100,000, in a sixth of the memory.
         .set("queued.min.messages", "10000")
+        // What is fetched at once stays in the processor's cache: with 1 MiB, the default, a fifth more CPU, and 160 MB in
+        // place of 65 with two topics.
+        .set("fetch.message.max.bytes", "262144")
         .create()?)
 }
 

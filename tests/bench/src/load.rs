@@ -49,20 +49,20 @@ pub(crate) fn orders(broker: &str, topic: &str, keys: Keys, records: u64) -> Res
     loader.finish()
 }
 
-/// Creates a changelog and writes a tally for each of `keys` keys to it, in no order.
+/// Creates a changelog and writes a tally for each of `keys` keys to it, in random order.
 pub(crate) fn changelog(broker: &str, topic: &str, keys: u64) -> Result<()> {
     let loader = Loader::new(broker, topic, &[("cleanup.policy", "compact")])?;
-    for index in 0..keys {
-        let (key, tally) = changelog_record(index, keys);
+    let mut numbers: Vec<u64> = (0..keys).collect();
+    numbers.sort_by_key(|number| scramble(*number));
+    for number in numbers {
+        let (key, tally) = changelog_record(number);
         loader.send(BaseRecord::to(topic).key(&key).payload(&tally.encode()[..]))?;
     }
     loader.finish()
 }
 
-/// Record number `index` of a changelog; every key comes once.
-pub(crate) fn changelog_record(index: u64, keys: u64) -> (String, Tally) {
-    // A prime that divides no sensible number of keys makes a permutation of it.
-    let number = index * 1_000_003 % keys;
+/// Key and value number `number` of a changelog.
+pub(crate) fn changelog_record(number: u64) -> (String, Tally) {
     (
         format!("a{number}"),
         Tally {

@@ -2,9 +2,10 @@
 //! write it.
 //!
 //! A driver ([`orders_count`], [`restore`]) starts a broker as a process of its own ([`server`]), fills the topics
-//! ([`load`]), and runs every contestant as a child process ([`contest`]), of which the system tells CPU and memory; then
-//! it reads what the contestant wrote and fails it when that is wrong. The loops: [`counting`] per account from input
-//! that is keyed already, [`regrouping`] with a repartition topic in between, [`restoring`] a table from its changelog.
+//! ([`load`]), and runs every contestant as a child process ([`contest`]), of which the system tells CPU and memory
+//! ([`measured`]); then it reads what the contestant wrote and fails it when that is wrong. The loops: [`counting`] per
+//! account from input that is keyed already, [`regrouping`] with a repartition topic in between, [`restoring`] a table
+//! from its changelog.
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -16,6 +17,7 @@ mod contest;
 mod counting;
 mod kafka;
 mod load;
+mod measured;
 mod orders;
 mod orders_count;
 mod raw;
@@ -63,6 +65,9 @@ enum Command {
     /// Contestant: the loop that restores
     #[command(hide = true)]
     LoopRestore(LoopArguments),
+    /// Run a command and print what it used
+    #[command(hide = true)]
+    Measured(measured::MeasuredArguments),
     /// The embedded broker as a process of its own
     #[command(hide = true)]
     EmbeddedBroker(server::EmbeddedArguments),
@@ -105,6 +110,7 @@ fn main() -> ExitCode {
         Command::LoopKeyed(arguments) => counting::run(&arguments),
         Command::LoopGroupBy(arguments) => regrouping::run(&arguments),
         Command::LoopRestore(arguments) => restoring::run(&arguments),
+        Command::Measured(arguments) => measured::run(&arguments),
         Command::EmbeddedBroker(arguments) => server::run_embedded(&arguments),
     };
     match result {

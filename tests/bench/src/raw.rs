@@ -18,6 +18,7 @@ use rdkafka::types::RDKafkaRespErr;
 use rdkafka::util::IntoOpaque;
 
 use crate::Result;
+use crate::measured::Usage;
 
 /// `RD_KAFKA_PARTITION_UA`, a macro of librdkafka: the partitioner chooses.
 const UNASSIGNED: i32 = -1;
@@ -202,13 +203,6 @@ impl Drop for TopicHandle {
         // SAFETY: got in `new`, given back once.
         unsafe { rd::rd_kafka_topic_destroy(self.0) };
     }
-}
-
-/// What a process has used when it has ended.
-pub(crate) struct Usage {
-    pub(crate) success: bool,
-    pub(crate) cpu: Duration,
-    pub(crate) peak_rss_bytes: u64,
 }
 
 /// Waits for the end of a child. [`Child::wait`] does not tell what it used.

@@ -57,8 +57,8 @@ pub(crate) fn run(settings: &Settings) -> Result<()> {
 fn check(stage: &Stage, keys: u64) -> Result<()> {
     let store = DB::open_for_read_only(&Options::default(), &stage.dir, false)?;
     let mut store_key = Vec::new();
-    for index in 0..keys {
-        let (key, expected) = load::changelog_record(index, keys);
+    for number in 0..keys {
+        let (key, expected) = load::changelog_record(number);
         // The partition of a key is the partitioner's secret: exactly one of them has it.
         let mut found = Vec::new();
         for partition in 0..PARTITIONS {

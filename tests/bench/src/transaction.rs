@@ -135,14 +135,17 @@ impl Transactor {
         value: &[u8],
         kind: usize,
     ) -> Result<()> {
-        let deadline = Instant::now() + PATIENCE;
-        while !topic.produce(partition, key, value, kind)? {
-            if Instant::now() > deadline {
-                return Err("the queue of the producer stays full".into());
-            }
-            self.producer.poll(Duration::from_millis(1));
+        if topic.produce(partition, key, value, kind)? {
+            return Ok(());
         }
-        Ok(())
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            self.producer.poll(Duration::from_millis(1));
+            if topic.produce(partition, key, value, kind)? {
+                return Ok(());
+            }
+        }
+        Err("the queue of the producer stays full".into())
     }
 
     /// Lets go of what has been delivered; until then it takes room in the queue.
