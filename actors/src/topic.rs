@@ -185,6 +185,22 @@ impl<K: Data, V: Data> Topic<K, V> {
     }
 }
 
+impl<K: 'static, V: 'static> Topic<K, V> {
+    /// The bytes of a record, for whoever sends from outside of an agent.
+    pub fn encode_record(&self, key: &K, value: &V) -> Result<RecordBytes, CodecError> {
+        Ok((encoded(&*self.keys, key)?, encoded(&*self.values, value)?))
+    }
+}
+
+fn encoded<T: 'static>(codec: &dyn Codec<T>, value: &T) -> Result<Option<Vec<u8>>, CodecError> {
+    if codec.is_null(value) {
+        return Ok(None);
+    }
+    let mut bytes = Vec::new();
+    codec.encode(value, &mut bytes)?;
+    Ok(Some(bytes))
+}
+
 /// The topics of a running app: by [`TopicId`], with the partition counts that they have.
 #[derive(Clone, Debug)]
 pub struct Topics {

@@ -115,6 +115,11 @@ pub trait Stores: Send + Sync + 'static {
     /// Opens the store of `shard`, made empty if there is none.
     fn open(&self, shard: &ShardId) -> Result<Arc<dyn Store>, StoreError>;
 
+    /// A store for a shard whose tables are all kept in memory: empty, and gone with the shard.
+    fn open_in_memory(&self, _shard: &ShardId) -> Arc<dyn Store> {
+        Arc::new(super::MemoryStore::default())
+    }
+
     /// True if opening and restoring take so long that they must not run on a worker's thread, where other shards wait.
     fn is_slow(&self) -> bool {
         true

@@ -24,7 +24,7 @@ use tanist_cluster::permit::Permit;
 use tanist_cluster::{Offset, ShardId};
 use tokio::sync::Notify;
 
-pub(crate) use seal::Draft;
+pub(crate) use seal::{Draft, Worth};
 pub(crate) use shell::{ShardActor, StopShard};
 pub use status::{InputStatus, ShardState, ShardStatus};
 

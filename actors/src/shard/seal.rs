@@ -11,6 +11,18 @@ use crate::stage::{Stage, Target};
 use crate::table::{INPUTS_KEY, Inputs, TableError};
 use crate::tracker::Progress;
 
+/// What is worth a commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Worth {
+    /// Records that were finished.
+    Work,
+    /// Positions too, which may have moved over transaction markers alone.
+    Positions,
+    /// Nothing needs to have happened. A producer's transaction begins only when all markers of the one before are
+    /// written, so that with it every reader sees what that one has sent.
+    Nothing,
+}
+
 /// A commit that is being put together from the shards of a worker.
 #[derive(Default)]
 pub(crate) struct Draft {
@@ -22,20 +34,20 @@ pub(crate) struct Draft {
 }
 
 impl Shard {
-    /// Adds to `draft` all that this shard has finished since the last commit. Positions alone are worth a commit only
-    /// if `even_positions`: they may have moved because of transaction markers. On an error nothing was added.
-    pub(crate) fn seal(
-        self: &Rc<Self>,
-        draft: &mut Draft,
-        even_positions: bool,
-    ) -> Result<(), TableError> {
+    /// Adds to `draft` all that this shard has finished since the last commit. On an error nothing was added.
+    pub(crate) fn seal(self: &Rc<Self>, draft: &mut Draft, worth: Worth) -> Result<(), TableError> {
         let inputs = self.inputs();
         let moved = inputs.agents != self.sealed.borrow().agents;
         let mut written = !self.outputs.borrow().is_empty();
         self.context
             .each_table(|table| written |= table.has_dirty());
         let finished = self.unsealed_records.get() > 0 || self.wants_position();
-        if !written && !(moved && (finished || even_positions)) {
+        let is_due = match worth {
+            Worth::Work => written || moved && finished,
+            Worth::Positions => written || moved,
+            Worth::Nothing => true,
+        };
+        if !is_due {
             return Ok(());
         }
         let mark = draft.stage.mark();

@@ -15,9 +15,7 @@ use crate::agent::{AgentSpec, ShardContext};
 use crate::group::{GroupSpec, changelogs};
 use crate::intake::{Intake, Mode};
 use crate::mailbox::Mailbox;
-use crate::port::{
-    BrokerError, CommittedOffset, LogError, MemoryStore, Store, StoreError, TopicPartition,
-};
+use crate::port::{BrokerError, CommittedOffset, LogError, Store, StoreError, TopicPartition};
 use crate::shard::{AgentIntake, Shard, ShardParts};
 use crate::table::{Inputs, Replay, Scope, StoreState, TableHome, agent_input};
 use crate::tracker::Progress;
@@ -128,7 +126,7 @@ impl Worker {
         group: &GroupSpec,
     ) -> Result<Arc<dyn Store>, ActivateError> {
         if group.is_in_memory() {
-            return Ok(Arc::new(MemoryStore::default()));
+            return Ok(self.stores.open_in_memory(id));
         }
         let (stores, id) = (self.stores.clone(), id.clone());
         self.off_thread(move || stores.open(&id)).await

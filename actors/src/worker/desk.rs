@@ -21,6 +21,8 @@ pub trait Reports: Send + Sync {
     fn shard(&self, status: ShardStatus);
     /// A shard is not here any more.
     fn gone(&self, shard: &ShardId);
+    /// The worker sends to this topic; said once, before the first record is visible.
+    fn writes(&self, topic: &Arc<str>);
     /// A commit succeeded.
     fn commit(&self, commit: &super::CommitReport);
 }

@@ -11,7 +11,7 @@ mod settings;
 mod shell;
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,8 +27,8 @@ pub(crate) use settings::{Due, Facts, due};
 pub use settings::{Guarantee, WorkerSettings};
 pub use shell::{Thread, WorkerHandle};
 
-use crate::port::{Broker, Clock, Commit, CommitError, Log, LogBuilder, Stores};
-use crate::shard::{Draft, Shard};
+use crate::port::{Broker, Clock, Commit, CommitError, Log, LogBuilder, Stores, TopicId};
+use crate::shard::{Draft, Shard, Worth};
 use crate::stage::Stage;
 use crate::topic::Topics;
 
@@ -56,6 +56,12 @@ pub struct WorkerParts {
     pub reports: Arc<dyn Reports>,
 }
 
+/// Somebody waits for a commit.
+struct Flush {
+    worth: Worth,
+    done: oneshot::Sender<()>,
+}
+
 /// A commit that has succeeded.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CommitReport {
@@ -80,7 +86,9 @@ pub struct Worker {
     stores: Arc<dyn Stores>,
     shards: RefCell<BTreeMap<ShardId, Rc<Shard>>>,
     /// Who waits until all that is finished is committed.
-    flushes: RefCell<Vec<oneshot::Sender<()>>>,
+    flushes: RefCell<Vec<Flush>>,
+    /// The topics that it has sent to.
+    written: RefCell<BTreeSet<TopicId>>,
     /// Memory of the last commit, for the next.
     spare: RefCell<Stage>,
     /// Held while outputs are being published (`at_least_once`), which happens in order.
@@ -100,6 +108,7 @@ impl Worker {
             stores: parts.stores,
             shards: RefCell::default(),
             flushes: RefCell::default(),
+            written: RefCell::default(),
             spare: RefCell::default(),
             publishing: tokio::sync::Mutex::new(()),
         })
@@ -116,8 +125,17 @@ impl Worker {
 
     /// All that is finished by now is committed, positions of no other worth included. False if the worker ended before.
     pub(crate) async fn flush(&self) -> bool {
+        self.commit_soon(Worth::Positions).await
+    }
+
+    /// The same, and every reader sees all that was sent.
+    pub(crate) async fn settle(&self) -> bool {
+        self.flush().await && self.commit_soon(Worth::Nothing).await
+    }
+
+    async fn commit_soon(&self, worth: Worth) -> bool {
         let (done, flushed) = oneshot::channel();
-        self.flushes.borrow_mut().push(done);
+        self.flushes.borrow_mut().push(Flush { worth, done });
         self.desk.commit_now();
         flushed.await.is_ok()
     }
@@ -158,7 +176,8 @@ impl Worker {
     async fn commit(&self) -> Result<(), CommitError> {
         let flushes = std::mem::take(&mut *self.flushes.borrow_mut());
         let started = self.desk.clock().elapsed();
-        let draft = self.seal(!flushes.is_empty());
+        let worth = flushes.iter().map(|flush| flush.worth).max();
+        let draft = self.seal(worth.unwrap_or(Worth::Work));
         self.desk.sealed();
         // Outputs that left before must have arrived before their inputs count as done.
         self.publish().await?;
@@ -170,6 +189,7 @@ impl Worker {
                 shards,
             } = draft;
             let (records, bytes) = (stage.records.len(), stage.bytes.len());
+            self.note_topics(&stage);
             let commit = self
                 .log
                 .commit(self.commit_of(stage, offsets, states))
@@ -184,21 +204,31 @@ impl Worker {
                 took,
             });
         }
-        for waiting in flushes {
+        for flush in flushes {
             // Whoever asked may be gone.
-            let _ = waiting.send(());
+            let _ = flush.done.send(());
         }
         Ok(())
     }
 
-    fn seal(&self, even_positions: bool) -> Draft {
+    fn note_topics(&self, stage: &Stage) {
+        let mut written = self.written.borrow_mut();
+        for record in &stage.records {
+            if written.insert(record.topic) {
+                let topic = self.desk.topic_name(record.topic);
+                self.desk.reports().writes(&topic);
+            }
+        }
+    }
+
+    fn seal(&self, worth: Worth) -> Draft {
         let mut draft = Draft {
             stage: self.spare.take(),
             ..Draft::default()
         };
         let shards: Vec<Rc<Shard>> = self.shards.borrow().values().cloned().collect();
         for shard in shards {
-            if let Err(error) = shard.seal(&mut draft, even_positions) {
+            if let Err(error) = shard.seal(&mut draft, worth) {
                 shard.break_down(error.to_string());
                 self.shards.borrow_mut().remove(shard.id());
             }
@@ -263,6 +293,7 @@ impl Worker {
         let _in_order = self.publishing.lock().await;
         let stage = outbox.take();
         if !stage.is_empty() {
+            self.note_topics(&stage);
             let outputs = self.commit_of(stage, Vec::new(), Vec::new());
             self.log.publish(outputs).await?;
         }

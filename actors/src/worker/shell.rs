@@ -56,6 +56,12 @@ impl WorkerHandle {
         }
     }
 
+    /// Lets it commit all that is finished. When this is done, every reader sees it. False if the worker has ended.
+    pub fn settle(&self) -> impl Future<Output = bool> + use<> {
+        let settled = self.worker.send(Settle);
+        async move { settled.await.unwrap_or(false) }
+    }
+
     /// Lets it finish what is in hand, commit that, and end. False if the last commit did not succeed: what was not
     /// committed will be processed again by whoever comes next.
     pub async fn stop(self) -> bool {
@@ -87,6 +93,11 @@ struct Activate {
 #[derive(Message)]
 #[rtype(result = "bool")]
 struct Stop;
+
+/// Commit all that is finished, so that every reader sees it.
+#[derive(Message)]
+#[rtype(result = "bool")]
+struct Settle;
 
 /// More shards than a node gives to one worker in one go: every one of them is a message.
 const MAILBOX: usize = 1 << 16;
@@ -144,6 +155,15 @@ impl Handler<Activate> for WorkerActor {
                     }
                 }),
         );
+    }
+}
+
+impl Handler<Settle> for WorkerActor {
+    type Result = ResponseFuture<bool>;
+
+    fn handle(&mut self, _: Settle, _: &mut Context<Self>) -> ResponseFuture<bool> {
+        let worker = self.worker.clone();
+        Box::pin(async move { worker.settle().await })
     }
 }
 

@@ -1,7 +1,7 @@
 //! [`Board`]: what this node's workers report, for status and queries.
 
-use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -29,6 +29,7 @@ pub struct CommitTotals {
 struct Entries {
     shards: BTreeMap<ShardId, ShardStatus>,
     totals: CommitTotals,
+    written: BTreeSet<Arc<str>>,
 }
 
 /// See the module. Shared by all threads of the node.
@@ -57,9 +58,20 @@ impl Board {
         self.entries().shards.values().cloned().collect()
     }
 
+    /// Records handled by the shards that are here, since they came.
+    pub fn records(&self) -> u64 {
+        let entries = self.entries();
+        entries.shards.values().map(|shard| shard.records).sum()
+    }
+
     /// Commits since the start.
     pub fn totals(&self) -> CommitTotals {
         self.entries().totals
+    }
+
+    /// The topics that this node has sent to.
+    pub(super) fn written(&self) -> BTreeSet<Arc<str>> {
+        self.entries().written.clone()
     }
 
     /// Changes with every report.
@@ -81,6 +93,10 @@ impl Reports for Board {
     fn gone(&self, shard: &ShardId) {
         self.entries().shards.remove(shard);
         self.changed();
+    }
+
+    fn writes(&self, topic: &Arc<str>) {
+        self.entries().written.insert(topic.clone());
     }
 
     fn commit(&self, commit: &CommitReport) {

@@ -2,7 +2,9 @@
 //! over them until it is stopped or fenced.
 
 mod board;
+mod catch_up;
 mod control;
+mod stores;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,8 +22,10 @@ use tokio::sync::{oneshot, watch};
 use uuid::Uuid;
 
 pub use board::{Board, CommitTotals};
+use catch_up::{CatchUp, Reached};
 pub use control::ControlError;
 use control::ControlLog;
+pub use stores::OpenStores;
 
 use crate::app::{App, AppTopology, Faults};
 
@@ -36,7 +40,7 @@ pub struct NodeParts {
     pub app: Arc<App>,
     /// What the node is called.
     pub name: NodeName,
-    /// How many workers it has.
+    /// How many workers it has at most: one that has no shard is not needed.
     pub workers: u32,
     /// How they work.
     pub settings: WorkerSettings,
@@ -83,6 +87,14 @@ pub enum NodeError {
     /// The control log.
     #[error(transparent)]
     Control(#[from] ControlError),
+    /// It was to stop when it has caught up, which it will not.
+    #[error("cannot catch up, because shard {shard} has stopped: {reason}")]
+    CannotCatchUp {
+        /// The shard.
+        shard: ShardId,
+        /// Why it has stopped.
+        reason: String,
+    },
 }
 
 /// See the module.
@@ -103,15 +115,19 @@ pub enum Wish {
     /// Go on.
     #[default]
     Run,
+    /// Go on to the ends that the inputs have now, and what follows from that; commit, and end.
+    StopWhenCaughtUp,
     /// Finish what is in hand, commit, and end.
     Stop,
 }
 
 impl Node {
     /// Puts the app together, creates what topics are missing, and joins.
-    pub async fn join(parts: NodeParts) -> Result<Self, NodeError> {
+    pub async fn join(mut parts: NodeParts) -> Result<Self, NodeError> {
         let existing = parts.broker.topics(&parts.app.topic_names()).await?;
         let topology = parts.app.topology(&existing)?;
+        let shards = topology.shared.shards().count();
+        parts.workers = parts.workers.min(shards as u32);
         if !topology.missing.is_empty() {
             for topic in &topology.missing {
                 tracing::info!(topic = %topic.name, partitions = topic.partitions, "creating topic");
@@ -147,7 +163,12 @@ impl Node {
         &self.topology
     }
 
-    /// Runs the app until `wish` is [`Wish::Stop`], or another node takes over.
+    /// Which member it is.
+    pub fn member(&self) -> MemberId {
+        self.me
+    }
+
+    /// Runs the app until `wish` is fulfilled, or another node takes over.
     pub async fn run(mut self, mut wish: watch::Receiver<Wish>) -> Result<NodeExit, NodeError> {
         let taken_over = tokio::select! {
             biased;
@@ -158,10 +179,18 @@ impl Node {
             return Ok(self.fenced());
         }
         let mut backoff = BACKOFF;
+        let mut catch_up = None;
         loop {
+            if *wish.borrow() == Wish::StopWhenCaughtUp && catch_up.is_none() {
+                catch_up = Some(self.begin_to_catch_up().await?);
+            }
             tokio::select! {
                 biased;
-                () = wished(&mut wish) => return self.stop().await,
+                wish = next(&mut wish) => {
+                    if wish == Wish::Stop {
+                        return self.stop().await;
+                    }
+                }
                 changed = self.control.changed() => {
                     changed?;
                     if self.is_outside() {
@@ -178,7 +207,32 @@ impl Node {
                         return Ok(self.fenced());
                     }
                 }
+                Some(()) = wait(&mut catch_up, &self.parts) => match self.check(&mut catch_up).await? {
+                    Reached::No => {}
+                    Reached::Yes => return self.stop().await,
+                    Reached::Never { shard, reason } => {
+                        self.stop().await?;
+                        return Err(NodeError::CannotCatchUp { shard, reason });
+                    }
+                },
             }
+        }
+    }
+
+    async fn begin_to_catch_up(&self) -> Result<CatchUp, BrokerError> {
+        let NodeParts { broker, board, .. } = &self.parts;
+        CatchUp::begin(&self.topology, &**broker, board).await
+    }
+
+    async fn check(&self, catch_up: &mut Option<CatchUp>) -> Result<Reached, BrokerError> {
+        let settling: Vec<_> = self.workers.values().map(WorkerHandle::settle).collect();
+        let settled = futures_util::future::join_all(settling).await;
+        match catch_up {
+            Some(catch_up) if settled.into_iter().all(|settled| settled) => {
+                catch_up.check(&self.parts.board, &*self.parts.broker).await
+            }
+            // A worker has ended; what it did not commit will be processed again.
+            _ => Ok(Reached::No),
         }
     }
 
@@ -189,10 +243,7 @@ impl Node {
     /// Takes the app over, as the one node that it has. False if another did so meanwhile.
     async fn take_over(&mut self) -> Result<bool, NodeError> {
         let mut logs = BTreeMap::new();
-        loop {
-            let Some(step) = startup(self.control.view(), self.me).into_iter().next() else {
-                break;
-            };
+        while let Some(step) = startup(self.control.view(), self.me).into_iter().next() {
             match step {
                 Step::Arm(generation) => logs = self.arm_all(generation).await?,
                 Step::Fence(_) | Step::Write(_) => self.fence_and_plan().await?,
@@ -338,6 +389,20 @@ impl Node {
         self.control.write(&Record::Leave(leave)).await?;
         Ok(NodeExit::Stopped { committed })
     }
+}
+
+/// The next wish. That nobody is left who could have one is one, too.
+async fn next(wish: &mut watch::Receiver<Wish>) -> Wish {
+    match wish.changed().await {
+        Ok(()) => *wish.borrow_and_update(),
+        Err(_) => Wish::Stop,
+    }
+}
+
+/// See [`CatchUp::wait`].
+async fn wait(catch_up: &mut Option<CatchUp>, parts: &NodeParts) -> Option<()> {
+    catch_up.as_mut()?.wait(&parts.board, &*parts.clock).await;
+    Some(())
 }
 
 /// Until the node is to stop, or nobody is left who could say so.
