@@ -1,0 +1,163 @@
+//! The table of all settings: what each is called, what it means, and how its text is read. Flags, the keys of the file
+//! and the variables of the environment all come from here.
+
+use tanist_cluster::NodeName;
+
+use super::{Settings, value};
+
+/// A setting.
+pub(crate) struct Row {
+    /// Its flag; the key in a file has underscores for its dashes, the variable is the key in upper case behind `TANIST_`.
+    pub(crate) flag: &'static str,
+    /// What stands for its value in the help.
+    pub(crate) value: &'static str,
+    /// What it means, and what it is unless it is given.
+    pub(crate) help: &'static str,
+    /// Whether the short help (`-h`) shows it.
+    pub(crate) common: bool,
+    /// Reads a value; the error says what would be right.
+    pub(super) set: fn(&mut Settings, &str) -> Result<(), String>,
+}
+
+/// All of them, in the order of the help.
+pub(crate) const ROWS: &[Row] = &[
+    Row {
+        flag: "broker",
+        value: "HOST:PORT,...",
+        help: "Kafka's bootstrap addresses [default: 127.0.0.1:9092]",
+        common: true,
+        set: |settings, text| put(&mut settings.broker, value::brokers(text)),
+    },
+    Row {
+        flag: "broker-timeout",
+        value: "TIME",
+        help: "Give up when no broker has answered for so long [default: wait for ever]",
+        common: true,
+        set: |settings, text| {
+            put(
+                &mut settings.broker_timeout,
+                value::positive_duration(text).map(Some),
+            )
+        },
+    },
+    Row {
+        flag: "data-dir",
+        value: "DIR",
+        help: "Where the node keeps its tables [default: .tanist/{app id}]",
+        common: true,
+        set: |settings, text| put(&mut settings.data_dir, value::path(text)),
+    },
+    Row {
+        flag: "node",
+        value: "NAME",
+        help: "What this node is called [default: the name of the machine]",
+        common: false,
+        set: |settings, text| put(&mut settings.node, value::name(text).map(NodeName::new)),
+    },
+    Row {
+        flag: "http",
+        value: "ADDRESS:PORT",
+        help: "Where the node answers queries; port 0 is any free one, written to a file in the data directory \
+               [default: 127.0.0.1:0]",
+        common: false,
+        set: |settings, text| put(&mut settings.http, value::loopback(text)),
+    },
+    Row {
+        flag: "workers",
+        value: "N",
+        help: "Threads that process records [default: as many as there are cores, at most one a shard]",
+        common: false,
+        set: |settings, text| put(&mut settings.workers, value::count(text)),
+    },
+    Row {
+        flag: "guarantee",
+        value: "WHICH",
+        help: "exactly_once, at_least_once or at_most_once [default: exactly_once]",
+        common: false,
+        set: |settings, text| put(&mut settings.guarantee, value::guarantee(text)),
+    },
+    Row {
+        flag: "commit-interval",
+        value: "TIME",
+        help: "The longest time that something finished waits for a commit [default: 100ms]",
+        common: false,
+        set: |settings, text| {
+            put(
+                &mut settings.commit_interval,
+                value::positive_duration(text),
+            )
+        },
+    },
+    Row {
+        flag: "commit-bytes",
+        value: "BYTES",
+        help: "Uncommitted output and table writes of a worker after which it commits at once [default: 16MiB]",
+        common: false,
+        set: |settings, text| put(&mut settings.commit_bytes, value::bytes(text)),
+    },
+    Row {
+        flag: "store-bytes",
+        value: "BYTES",
+        help: "Memory of all tables' stores for their caches and write buffers [default: 64MiB]",
+        common: false,
+        set: |settings, text| put(&mut settings.store_bytes, value::bytes(text)),
+    },
+    Row {
+        flag: "cache-bytes",
+        value: "BYTES",
+        help: "Memory of all workers for decoded values of tables [default: 64MiB]",
+        common: false,
+        set: |settings, text| put(&mut settings.cache_bytes, value::bytes(text)),
+    },
+    Row {
+        flag: "max-record-bytes",
+        value: "BYTES",
+        help: "The largest record, key and value, that may be sent [default: 1000000]",
+        common: false,
+        set: |settings, text| put(&mut settings.max_record_bytes, value::bytes(text)),
+    },
+    Row {
+        flag: "commit-timeout",
+        value: "TIME",
+        help: "How long a commit may take before its outcome counts as unknown [default: 20s]",
+        common: false,
+        set: |settings, text| put(&mut settings.commit_timeout, value::positive_duration(text)),
+    },
+    Row {
+        flag: "transaction-timeout",
+        value: "TIME",
+        help: "After how long the broker rolls back a transaction that nobody ends [default: 30s]",
+        common: false,
+        set: |settings, text| {
+            put(
+                &mut settings.transaction_timeout,
+                value::positive_duration(text),
+            )
+        },
+    },
+    Row {
+        flag: "log",
+        value: "FILTER",
+        help: "What is logged to stderr: error, warn, info, debug, trace, or `target=level,...` [default: info for \
+               nodes and brokers, else warn]",
+        common: true,
+        set: |settings, text| put(&mut settings.log, value::log_filter(text).map(Some)),
+    },
+];
+
+fn put<T>(setting: &mut T, value: Result<T, String>) -> Result<(), String> {
+    *setting = value?;
+    Ok(())
+}
+
+impl Row {
+    /// What it is called in a file and in the program.
+    pub(crate) fn key(&self) -> String {
+        self.flag.replace('-', "_")
+    }
+}
+
+/// The setting with this key.
+pub(super) fn find(key: &str) -> Option<&'static Row> {
+    ROWS.iter().find(|row| row.key() == key)
+}
