@@ -3,11 +3,18 @@
 //! An [`app::App`] declares topics, tables and agents; a [`node::Node`] runs it.
 
 pub mod app;
+mod cli;
+pub mod client;
+mod error;
 pub mod kafka;
 pub mod memory;
 pub mod node;
+mod settings;
 pub mod store;
 pub mod testing;
+
+pub use error::{Error, Result};
+pub use settings::{SettingFault, SettingFaults, Source};
 
 /// What a program with agents usually needs.
 pub mod prelude {
@@ -24,4 +31,5 @@ pub mod prelude {
     pub use tanist_cluster::Millis;
 
     pub use crate::app::App;
+    pub use crate::client::Client;
 }

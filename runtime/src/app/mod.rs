@@ -1,5 +1,6 @@
 //! [`App`]: what a program declares: its topics, tables and agents.
 
+mod command;
 mod topology;
 
 use std::sync::{Arc, PoisonError};
@@ -15,6 +16,7 @@ use tanist_actors::stream::{Origin, Repartition, Stream};
 use tanist_actors::table::TableDef;
 use tanist_actors::topic::{SharedTopicConfig, Topic, TopicCodec};
 
+pub(crate) use command::AppCommand;
 pub use topology::{AppTopology, Fault, Faults, TopicKind};
 
 /// A program's agents, tables and topics.
@@ -38,6 +40,9 @@ pub struct App {
     agents: Vec<AgentSpec>,
     tables: Vec<Arc<str>>,
     faults: Vec<Fault>,
+    /// Settings that it has from the program.
+    pub(crate) settings: Vec<(String, String)>,
+    pub(crate) commands: Vec<AppCommand>,
 }
 
 /// A topic of the app.
@@ -58,6 +63,8 @@ impl App {
             agents: Vec::new(),
             tables: Vec::new(),
             faults: Vec::new(),
+            settings: Vec::new(),
+            commands: Vec::new(),
         };
         app.check_name("app id", id);
         app

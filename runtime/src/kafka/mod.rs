@@ -22,6 +22,7 @@ mod log;
 mod outgoing;
 mod publisher;
 mod raw;
+mod sender;
 mod settings;
 mod source;
 mod transaction;
@@ -42,6 +43,7 @@ use publisher::Publisher;
 use raw::Producer;
 
 pub use link::Contact;
+pub use sender::Sender;
 pub use settings::KafkaSettings;
 
 /// A node's access to Kafka.

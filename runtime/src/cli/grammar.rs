@@ -1,0 +1,112 @@
+//! What can be typed.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use clap::error::ErrorKind;
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, Subcommand};
+
+use super::{broker, send, worker};
+use crate::app::{App, AppCommand};
+use crate::error::EXIT_CODES;
+use crate::settings::{KAFKA_PREFIX, ROWS};
+
+/// The commands that every app has.
+#[derive(Subcommand)]
+pub(super) enum Builtin {
+    /// Run a node of the app
+    #[command(after_help = worker::EXAMPLES)]
+    Worker(worker::WorkerArgs),
+    /// Run a broker that speaks Kafka's protocol, in memory: for development and tests only
+    #[command(after_help = broker::EXAMPLES)]
+    Broker(broker::BrokerArgs),
+    /// Send records to a topic
+    #[command(after_help = send::EXAMPLES)]
+    Send(send::SendArgs),
+}
+
+/// Flags of all commands.
+#[derive(Args)]
+pub(super) struct Global {
+    /// Answer as JSON, one object a line
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+    /// Read settings from this file (TOML) [default: tanist.toml, if it exists] [env: TANIST_CONFIG]
+    #[arg(long, global = true, value_name = "FILE", help_heading = SETTINGS)]
+    pub(super) config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) settings: SettingFlags,
+}
+
+/// Settings that are given as flags: names and values.
+pub(super) struct SettingFlags(pub(super) Vec<(String, String)>);
+
+const SETTINGS: &str = "Settings (also in tanist.toml, and as TANIST_... in the environment)";
+
+/// The whole grammar of an app's command line.
+pub(super) fn grammar(app: &App, own: &[AppCommand], program: Option<&OsString>) -> Command {
+    let program = program.and_then(|program| Path::new(program).file_name()?.to_str());
+    let mut command = Command::new("app")
+        .bin_name(program.unwrap_or(app.id()).to_owned())
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .disable_help_subcommand(true);
+    command = Global::augment_args(Builtin::augment_subcommands(command))
+        .about(format!("The stream processing app `{}`", app.id()))
+        .after_help(EXIT_CODES);
+    for own in own {
+        command = command.subcommand((own.augment)(Command::new(own.name)).about(own.about));
+    }
+    command
+}
+
+impl Args for SettingFlags {
+    fn augment_args(command: Command) -> Command {
+        let flags = ROWS.iter().map(|row| {
+            Arg::new(row.flag)
+                .long(row.flag)
+                .value_name(row.value)
+                .help(row.help)
+                .hide_short_help(!row.common)
+                .global(true)
+                .help_heading(SETTINGS)
+        });
+        let kafka = Arg::new("kafka")
+            .long("kafka")
+            .value_name("NAME=VALUE")
+            .help("A property of the Kafka client, by librdkafka's name; can be repeated")
+            .hide_short_help(true)
+            .action(ArgAction::Append)
+            .global(true)
+            .help_heading(SETTINGS);
+        command.args(flags).arg(kafka)
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for SettingFlags {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let mut entries = Vec::new();
+        for row in ROWS {
+            if let Some(value) = matches.get_one::<String>(row.flag) {
+                entries.push((row.key(), value.clone()));
+            }
+        }
+        for property in matches.get_many::<String>("kafka").into_iter().flatten() {
+            let Some((name, value)) = property.split_once('=') else {
+                let message = format!("--kafka {property}: give NAME=VALUE\n");
+                return Err(clap::Error::raw(ErrorKind::ValueValidation, message));
+            };
+            entries.push((format!("{KAFKA_PREFIX}{name}"), value.to_owned()));
+        }
+        Ok(Self(entries))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}

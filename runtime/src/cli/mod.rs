@@ -1,0 +1,116 @@
+//! The command line that every app has: [`App::main`].
+//!
+//! `grammar` says what can be typed, each command has a file of its own, `output` writes its answer, `launch` puts a
+//! node together, `shell` gives it all a runtime.
+
+mod broker;
+mod generate;
+mod grammar;
+mod launch;
+mod logging;
+mod output;
+mod progress;
+mod send;
+mod shell;
+mod signals;
+mod worker;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process;
+
+use clap::{ArgMatches, FromArgMatches};
+use tokio::sync::watch;
+
+use self::grammar::{Builtin, Global, grammar};
+use self::output::Output;
+use crate::app::{App, AppCommand};
+use crate::error::Result;
+use crate::node::Wish;
+use crate::settings::{CONFIG_VARIABLE, DEFAULT_FILE, Layer, Settings, Source};
+
+/// What a command is given beside its arguments.
+pub(crate) struct Session {
+    app: App,
+    settings: Settings,
+    output: Output,
+    /// Changes when somebody wants the command to end.
+    wish: watch::Receiver<Wish>,
+}
+
+/// A command and its arguments.
+enum Chosen {
+    Builtin(Builtin),
+    Own(AppCommand, ArgMatches),
+}
+
+impl App {
+    /// Does what the command line says: runs a node, sends, shows tables ... `--help` tells. To be the last line of
+    /// `main`.
+    ///
+    /// Ends the process where something went wrong, with the exit codes that the help describes.
+    pub fn main(self) -> Result<()> {
+        let Err(error) = run(self, std::env::args_os().collect()) else {
+            return Ok(());
+        };
+        Output::error(&error);
+        process::exit(error.exit_code().into())
+    }
+}
+
+fn run(mut app: App, args: Vec<OsString>) -> Result<()> {
+    let commands = std::mem::take(&mut app.commands);
+    let matches = grammar(&app, &commands, args.first()).get_matches_from(args);
+    let global = Global::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let chosen = choose(&matches, commands);
+    let (settings, passed_over) = settings(&app, &global)?;
+    logging::start(&settings, chosen.is_service());
+    for variable in passed_over {
+        tracing::warn!(variable, "there is no setting of this name");
+    }
+    shell::run(async move {
+        let session = Session {
+            app,
+            settings,
+            output: Output::new(global.json),
+            wish: signals::listen()?,
+        };
+        match chosen {
+            Chosen::Builtin(Builtin::Worker(args)) => worker::run(session, args).await,
+            Chosen::Builtin(Builtin::Broker(args)) => broker::run(session, args).await,
+            Chosen::Builtin(Builtin::Send(args)) => send::run(session, args).await,
+            Chosen::Own(command, matches) => generate::run(session, &command, &matches).await,
+        }
+    })
+}
+
+fn choose(matches: &ArgMatches, commands: Vec<AppCommand>) -> Chosen {
+    if let Some((name, matches)) = matches.subcommand()
+        && let Some(own) = commands.into_iter().find(|command| command.name == name)
+    {
+        return Chosen::Own(own, matches.clone());
+    }
+    Chosen::Builtin(Builtin::from_arg_matches(matches).unwrap_or_else(|error| error.exit()))
+}
+
+impl Chosen {
+    /// True of commands that go on until they are stopped: their log says what happens.
+    fn is_service(&self) -> bool {
+        matches!(self, Self::Builtin(Builtin::Worker(_) | Builtin::Broker(_)))
+    }
+}
+
+/// By the program, the file, the environment and the flags; and the variables that were passed over.
+fn settings(app: &App, global: &Global) -> Result<(Settings, Vec<String>)> {
+    let mut layers = vec![Layer::new(Source::App, app.settings.clone())];
+    let named = global.config.clone();
+    let named = named.or_else(|| std::env::var_os(CONFIG_VARIABLE).map(PathBuf::from));
+    let found = || Some(PathBuf::from(DEFAULT_FILE)).filter(|path| path.exists());
+    layers.extend(named.or_else(found).map(|path| Layer::file(&path)));
+    let variables = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let (environment, passed_over) = Layer::environment(variables);
+    layers.push(environment);
+    layers.push(Layer::new(Source::Flag, global.settings.0.clone()));
+    Ok((Settings::resolve(app.id(), &layers)?, passed_over))
+}

@@ -1,0 +1,140 @@
+//! `send`: one record, or a file of them.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use flate2::read::MultiGzDecoder;
+use serde_json::Value;
+
+use super::Session;
+use super::launch::connect;
+use super::progress::Progress;
+use crate::client::Client;
+use crate::error::{Error, Result};
+
+pub(super) const EXAMPLES: &str = r#"The bytes are sent as they are given; the key decides the partition as Kafka's Java client would (murmur2).
+
+Examples:
+  send orders '{"account_id":"a17","product_id":"p3","amount":2,"price":9.5}'
+  send orders some-key '{"account_id":"a17","product_id":"p3","amount":2,"price":9.5}'
+  send flights --file flights.jsonl.gz --key-field carrier"#;
+
+#[derive(Args)]
+pub(super) struct SendArgs {
+    /// The topic
+    topic: String,
+    /// [KEY] VALUE: without a key, partitions come in turn
+    #[arg(value_name = "KEY VALUE", num_args = 1..=2, required_unless_present = "file")]
+    record: Vec<String>,
+    /// Send each line of this file (gzip if it ends in .gz; `-` is stdin)
+    #[arg(long, conflicts_with = "record")]
+    file: Option<PathBuf>,
+    /// The field of each line, a JSON object, that is its key
+    #[arg(long, value_name = "FIELD", requires = "file")]
+    key_field: Option<String>,
+}
+
+pub(super) async fn run(session: Session, args: SendArgs) -> Result<()> {
+    let kafka = connect(&session.settings)?;
+    let mut client = Client::open(&kafka, &session.app, session.wish.clone()).await?;
+    client.look_up(&kafka, &args.topic).await?;
+    let progress = Progress::new(session.output);
+    let sent = client.acknowledged();
+    let sending = async {
+        match &args.file {
+            Some(path) => send_lines(&client, &args, path).await?,
+            None => send_one(&client, &args).await?,
+        }
+        client.flush().await
+    };
+    progress.during(&sent, sending).await?;
+    progress.finish(sent())
+}
+
+async fn send_one(client: &Client, args: &SendArgs) -> Result<()> {
+    let (key, value) = match &args.record[..] {
+        [key, value] => (Some(key.as_bytes()), value),
+        [value] => (None, value),
+        _ => return Err(Error::Usage("give [KEY] VALUE".into())),
+    };
+    let value = Some(value.as_bytes());
+    client.send_bytes(&args.topic, key, value).await
+}
+
+async fn send_lines(client: &Client, args: &SendArgs, path: &Path) -> Result<()> {
+    let mut lines = open(path)?;
+    let mut line = Vec::new();
+    for number in 1_u64.. {
+        let at =
+            |error: String| Error::Failed(format!("{}, line {number}: {error}", path.display()));
+        line.clear();
+        if lines
+            .read_until(b'\n', &mut line)
+            .map_err(|error| at(error.to_string()))?
+            == 0
+            || client.is_stopping()
+        {
+            break;
+        }
+        let value = line.trim_ascii();
+        if value.is_empty() {
+            continue;
+        }
+        let key = args.key_field.as_deref();
+        let key = key
+            .map(|field| field_of(value, field))
+            .transpose()
+            .map_err(at)?;
+        client
+            .send_bytes(&args.topic, key.as_deref(), Some(value))
+            .await?;
+        if number % 1024 == 0 {
+            // So that progress can be told.
+            tokio::task::yield_now().await;
+        }
+    }
+    Ok(())
+}
+
+fn open(path: &Path) -> Result<Box<dyn BufRead>> {
+    if path == Path::new("-") {
+        return Ok(Box::new(BufReader::new(std::io::stdin())));
+    }
+    let file = File::open(path)
+        .map_err(|error| Error::Usage(format!("cannot read {}: {error}", path.display())))?;
+    let packed = path.extension().is_some_and(|extension| extension == "gz");
+    let bytes: Box<dyn Read> = if packed {
+        Box::new(MultiGzDecoder::new(file))
+    } else {
+        Box::new(file)
+    };
+    Ok(Box::new(BufReader::with_capacity(1 << 16, bytes)))
+}
+
+/// The field of a line as a key: text as it is, everything else as JSON.
+fn field_of(line: &[u8], field: &str) -> Result<Vec<u8>, String> {
+    let object: Value =
+        serde_json::from_slice(line).map_err(|error| format!("no JSON: {error}"))?;
+    match object.get(field) {
+        Some(Value::String(text)) => Ok(text.clone().into_bytes()),
+        Some(Value::Null) | None => Err(format!("it has no field {field:?} for the key")),
+        Some(other) => Ok(other.to_string().into_bytes()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_the_text_of_its_field_and_a_missing_one_is_an_error() {
+        let key =
+            |line: &str| field_of(line.as_bytes(), "k").map(|key| String::from_utf8(key).unwrap());
+        assert_eq!(key(r#"{"k":"a b"}"#), Ok("a b".into()));
+        assert_eq!(key(r#"{"k":[1,"x"]}"#), Ok("[1,\"x\"]".into()));
+        assert!(key(r#"{"k":null}"#).unwrap_err().contains("no field \"k\""));
+        assert!(key("{").unwrap_err().contains("no JSON"));
+    }
+}

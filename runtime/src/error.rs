@@ -1,0 +1,129 @@
+//! [`Error`]: why a command ended without success, and with which exit code.
+
+use tanist_actors::port::BrokerError;
+use tanist_cluster::MemberId;
+
+use crate::app::Faults;
+use crate::node::{ControlError, NodeError};
+use crate::settings::SettingFaults;
+use crate::store::DataDirError;
+
+/// What the commands of an app answer; see [`crate::app::App::main`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a command ended without success.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Settings that cannot be used.
+    #[error(transparent)]
+    Settings(#[from] SettingFaults),
+    /// Declarations that cannot be used, or topics that do not fit them.
+    #[error("{0}")]
+    Declarations(#[from] Faults),
+    /// Arguments that cannot be used.
+    #[error("{0}")]
+    Usage(String),
+    /// The data directory.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// The broker.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    /// The control log.
+    #[error(transparent)]
+    Control(ControlError),
+    /// The table does not have the key.
+    #[error("table {table} has no key {key}")]
+    NotFound {
+        /// The table.
+        table: String,
+        /// The key as it was asked for.
+        key: String,
+    },
+    /// Another node has taken the app over.
+    #[error(
+        "fenced: {} has taken the app over, and this one has stopped. Nothing is lost; run one node of an app at a time",
+        by.map_or_else(|| "another node".to_owned(), |member| format!("another node (member {member})"))
+    )]
+    Fenced {
+        /// Who, if it is known.
+        by: Option<MemberId>,
+    },
+    /// There is no node to ask.
+    #[error("{0}")]
+    NoNode(String),
+    /// Anything else.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl Error {
+    /// An error of an app's own command.
+    pub fn new(message: impl ToString) -> Self {
+        Self::Failed(message.to_string())
+    }
+
+    /// What a process that ends with it answers; described in the help of every app.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Failed(_) | Self::Control(_) | Self::Broker(BrokerError::Refused { .. }) => 1,
+            Self::Settings(_) | Self::Declarations(_) | Self::Usage(_) | Self::DataDir(_) => 2,
+            Self::Broker(BrokerError::Unreachable { .. }) => 3,
+            Self::NotFound { .. } => 4,
+            Self::Fenced { .. } => 5,
+            Self::NoNode(_) => 6,
+        }
+    }
+}
+
+/// For the help of every command.
+pub(crate) const EXIT_CODES: &str = "Exit codes:
+  0  done
+  1  failed
+  2  wrong usage, configuration, declarations or data directory
+  3  no broker answered within --broker-timeout
+  4  get: the table does not have the key
+  5  fenced: another node has taken the app over
+  6  get, scan, status: no node of this app is running here";
+
+impl From<NodeError> for Error {
+    fn from(error: NodeError) -> Self {
+        match error {
+            NodeError::Faults(faults) => Self::Declarations(faults),
+            NodeError::Broker(error) | NodeError::Control(ControlError::Broker(error)) => {
+                Self::Broker(error)
+            }
+            NodeError::Control(error) => Self::Control(error),
+            NodeError::CannotCatchUp { .. } => Self::Failed(error.to_string()),
+        }
+    }
+}
+
+impl From<std::io::Error> for Error {
+    fn from(error: std::io::Error) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broker_that_is_away_is_told_from_one_that_refuses() {
+        let away = BrokerError::Unreachable {
+            address: "a:1".into(),
+            reason: "refused".into(),
+        };
+        let refused = BrokerError::Refused {
+            what: "create topics".into(),
+            reason: "no".into(),
+        };
+        let code = |error: NodeError| Error::from(error).exit_code();
+        assert_eq!(code(NodeError::Broker(away.clone())), 3);
+        assert_eq!(code(NodeError::Control(ControlError::Broker(away))), 3);
+        assert_eq!(code(NodeError::Broker(refused)), 1);
+        assert_eq!(code(NodeError::Faults(Faults(Vec::new()))), 2);
+    }
+}
