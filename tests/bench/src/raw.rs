@@ -37,10 +37,10 @@ pub(crate) struct Fetched<'a> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TopicTag(*mut rd::rd_kafka_topic_t);
 
-impl TopicTag {
-    pub(crate) fn name(&self) -> String {
-        // SAFETY: a tag is made from a record of a consumer that is alive, and the consumer keeps its topics.
-        let name = unsafe { CStr::from_ptr(rd::rd_kafka_topic_name(self.0)) };
+impl Fetched<'_> {
+    pub(crate) fn topic_name(&self) -> String {
+        // SAFETY: the topic of a message lives as long as the message, from which `self` borrows.
+        let name = unsafe { CStr::from_ptr(rd::rd_kafka_topic_name(self.topic.0)) };
         name.to_string_lossy().into_owned()
     }
 }

@@ -52,7 +52,7 @@ pub(crate) fn run(arguments: &LoopArguments) -> Result<()> {
         let mut taken = 0;
         queue.each(BATCH_WAIT, |record| {
             taken += 1;
-            if input_tag.is_none() && record.topic.name() == *input {
+            if input_tag.is_none() && record.topic_name() == *input {
                 input_tag = Some(record.topic);
             }
             if input_tag == Some(record.topic) {
