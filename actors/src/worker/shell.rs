@@ -65,11 +65,18 @@ impl WorkerHandle {
     /// Lets it finish what is in hand, commit that, and end. False if the last commit did not succeed: what was not
     /// committed will be processed again by whoever comes next.
     pub async fn stop(self) -> bool {
-        let committed = self.worker.send(Stop).await.unwrap_or(false);
-        if let Some(arbiter) = self.thread {
+        self.worker.send(Stop).await.unwrap_or(false)
+    }
+}
+
+impl Drop for WorkerHandle {
+    /// Ends the worker at once, and waits for its thread: nothing of it lives on when its node has ended.
+    fn drop(&mut self) {
+        if let Some(arbiter) = self.thread.take() {
             arbiter.stop();
+            // An error is a panic of that thread, which has been printed.
+            let _ = arbiter.join();
         }
-        committed
     }
 }
 
