@@ -1,16 +1,26 @@
-//! The log and broker ports on Kafka: the cases that all implementations share.
+//! The log and broker ports on Kafka: the cases that all implementations share, and what only a network, a clock and a
+//! broker of its own bring about.
 
-use tanist::kafka::{Kafka, KafkaSettings};
+#[path = "kafka_port/faults.rs"]
+mod faults;
+#[path = "kafka_port/node.rs"]
+mod node;
+#[path = "kafka_port/reading.rs"]
+mod reading;
+#[path = "kafka_port/support.rs"]
+mod support;
+
 use tanist_actors::port::TopicPartition;
 use tanist_cluster::Offset;
 use tanist_tests::broker::TestBroker;
 use tanist_tests::port_cases::{Ports, cases};
 
+use support::{kafka, run};
+
 #[test]
 fn kafka_keeps_the_rules_of_the_ports() {
     let broker = TestBroker::start();
-    let settings = KafkaSettings::new(broker.bootstrap(), broker.unique("app"));
-    let kafka = Kafka::new(settings).expect("the settings are right");
+    let kafka = kafka(&broker, &[]);
     for case in cases() {
         println!("{}", case.rule);
         let ports = Ports {
@@ -25,10 +35,6 @@ fn kafka_keeps_the_rules_of_the_ports() {
                 Box::pin(async {})
             },
         };
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .build()
-            .expect("a runtime can be built");
-        runtime.block_on(case.run(&ports));
+        run(case.run(&ports));
     }
 }

@@ -57,8 +57,9 @@ impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         let client = self.client;
         match (facility, level) {
-            // A request was not answered in time.
-            ("REQTMOUT", _) => {
+            // A request was not answered in time; a connection broke or could not be made. Every try to connect says so;
+            // what it means is said once, by `Link`.
+            ("REQTMOUT" | "FAIL", _) => {
                 self.count_trouble();
                 tracing::debug!(client, facility, "{message}");
             }
@@ -66,9 +67,8 @@ impl ClientContext for Context {
                 self.raise_alarm();
                 tracing::debug!(client, facility, "{message}");
             }
-            // Every try to connect says so; what it means is said once, by `Link`. Properties of producers on
-            // consumers and the reverse come from the user's, which all clients are given.
-            ("FAIL" | "CONFWARN", _) => tracing::debug!(client, facility, "{message}"),
+            // Properties of producers on consumers and the reverse are among the user's, which all clients are given.
+            ("CONFWARN", _) => tracing::debug!(client, facility, "{message}"),
             (_, RDKafkaLogLevel::Debug) => tracing::trace!(client, facility, "{message}"),
             (_, RDKafkaLogLevel::Info | RDKafkaLogLevel::Notice) => {
                 tracing::debug!(client, facility, "{message}");
@@ -95,7 +95,6 @@ impl ClientContext for Context {
                 return;
             }
         };
-        self.count_trouble();
         self.link.note(Trouble {
             reason: reason.to_owned(),
             refused,

@@ -26,7 +26,8 @@ pub struct KafkaSettings {
     /// How long a fetch waits at the broker for records. What is short here is how soon a newly opened or sought
     /// partition delivers: its fetch waits behind the one that is under way.
     pub fetch_wait: Duration,
-    /// How many records of a partition are read ahead.
+    /// How many records of a partition are read ahead. As soon as there are fewer, one more fetch is made, of at most
+    /// half a megabyte.
     pub read_ahead_records: usize,
     /// How many kilobytes of a partition are read ahead.
     pub read_ahead_kb: usize,
@@ -99,8 +100,8 @@ impl KafkaSettings {
             commit_timeout: Duration::from_secs(20),
             transaction_timeout: Duration::from_secs(30),
             fetch_wait: Duration::from_millis(10),
-            read_ahead_records: 10_000,
-            read_ahead_kb: 4096,
+            read_ahead_records: 4000,
+            read_ahead_kb: 1024,
         }
     }
 
@@ -153,6 +154,7 @@ impl KafkaSettings {
                 ("fetch.error.backoff.ms", 100),
                 // How long a topic that nobody knows may yet appear; the default is 30 s.
                 ("topic.metadata.propagation.max.ms", 5000),
+                ("fetch.message.max.bytes", 512 * 1024),
                 ("queued.min.messages", self.read_ahead_records as u128),
                 ("queued.max.messages.kbytes", self.read_ahead_kb as u128),
             ],
@@ -200,6 +202,12 @@ impl KafkaSettings {
             "transaction.timeout.ms",
             self.transaction_timeout.as_millis().to_string(),
         );
+        // Each broken connection has to be heard of, see `Context::troubles`; at the other levels, one that broke like
+        // the last one does not appear within half a minute.
+        let debug = self.properties.get("debug").map_or("", String::as_str);
+        config
+            .set("debug", format!("broker,{debug}").trim_end_matches(','))
+            .set_log_level(RDKafkaLogLevel::Debug);
         config
     }
 

@@ -1,0 +1,159 @@
+//! What a node asks of brokers that are busy, or not there.
+
+use std::net::TcpListener;
+use std::time::Duration;
+
+use rdkafka::TopicPartitionList;
+use rdkafka::consumer::Consumer;
+use rdkafka::producer::Producer;
+use rdkafka::topic_partition_list::Offset as Position;
+use tanist::kafka::{Contact, Kafka, KafkaSettings};
+use tanist_actors::port::{Broker, BrokerError, CommitError};
+use tanist_cluster::Offset;
+use tanist_tests::broker::TestBroker;
+use tanist_tests::clients::{TIMEOUT, begin};
+
+use crate::support::{GROUP, LONG, Reader, commit, id, kafka, log, partition, run};
+
+#[test]
+fn an_open_transaction_is_not_below_the_end() {
+    let broker = TestBroker::start();
+    let kafka = kafka(&broker, &[]);
+    let topic = broker.topic(1, &[]);
+    let of = partition(&topic, 0);
+    let end = || {
+        let offsets = run(kafka.offsets(std::slice::from_ref(&of)));
+        offsets.expect("it has offsets")[&of].end
+    };
+    let producer = broker.transactional(&broker.unique("id"));
+    producer.init_transactions(TIMEOUT).unwrap();
+    begin(&producer, &topic, &["a", "b"]);
+    assert_eq!(end(), Offset(0));
+    producer.commit_transaction(TIMEOUT).unwrap();
+    broker.raw().await_stable(&topic, 0);
+    assert_eq!(end(), Offset(3));
+}
+
+#[test]
+fn committed_offsets_are_told_when_the_transaction_that_changes_them_is_decided() {
+    let broker = TestBroker::start();
+    let kafka = kafka(&broker, &[]);
+    let topic = broker.topic(1, &[]);
+    let of = partition(&topic, 0);
+    let producer = broker.transactional(&broker.unique("id"));
+    producer.init_transactions(TIMEOUT).unwrap();
+    begin(&producer, &topic, &["a"]);
+    let mut offsets = TopicPartitionList::new();
+    offsets
+        .add_partition_offset(&topic, 0, Position::Offset(41))
+        .unwrap();
+    let group = broker.consumer(GROUP, "read_committed").group_metadata();
+    producer
+        .send_offsets_to_transaction(&offsets, &group.expect("it has a group"), TIMEOUT)
+        .unwrap();
+    run(async {
+        let asked = kafka.committed(GROUP, std::slice::from_ref(&of));
+        tokio::pin!(asked);
+        let early = tokio::time::timeout(Duration::from_millis(300), &mut asked).await;
+        assert!(early.is_err(), "told {early:?} before it was decided");
+        producer.commit_transaction(TIMEOUT).unwrap();
+        let committed = tokio::time::timeout(LONG, asked).await;
+        let committed = committed.expect("it is decided").expect("an answer");
+        assert_eq!(committed[&of].offset, Offset(41));
+    });
+}
+
+#[test]
+fn wrong_settings_are_refused_all_at_once() {
+    let mut settings = KafkaSettings::new("", GROUP);
+    settings.properties.insert("acks".into(), "0".into());
+    let error = Kafka::new(settings).err().expect("they are wrong");
+    let text = error.to_string();
+    assert!(text.contains("brokers") && text.contains("acks"), "{text}");
+    let mut settings = KafkaSettings::new("localhost:1", GROUP);
+    settings.properties.insert("no.such.one".into(), "0".into());
+    let error = Kafka::new(settings)
+        .err()
+        .expect("there is no such property");
+    assert!(error.to_string().contains("no.such.one"), "{error}");
+}
+
+#[test]
+fn who_waits_for_no_broker_is_told_which_and_why() {
+    // Bound and not listened at by anybody else meanwhile.
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let address = taken.local_addr().expect("it has an address").to_string();
+    drop(taken);
+    let mut settings = KafkaSettings::new(&address, GROUP);
+    settings.broker_timeout = Some(Duration::from_millis(100));
+    let kafka = Kafka::new(settings).expect("the settings are right");
+    let error = run(kafka.topics(&["topic".into()])).expect_err("nobody is there");
+    assert!(
+        matches!(error, BrokerError::Unreachable { .. }),
+        "{error:?}"
+    );
+    let text = error.to_string();
+    assert!(text.contains(&address), "{text}");
+    assert!(text.contains("refused"), "{text}");
+    run(async {
+        let mut contact = kafka.contact();
+        let lost = contact.wait_for(|contact| *contact == Contact::Lost);
+        let lost = tokio::time::timeout(LONG, lost).await;
+        lost.expect("that is seen").expect("the node is alive");
+    });
+}
+
+#[test]
+fn a_broker_that_went_away_and_came_back_is_read_and_written_on() {
+    let broker = TestBroker::embedded();
+    let kafka = kafka(&broker, &[]);
+    let topic = broker.topic(1, &[]);
+    let from = partition(&topic, 0);
+    let to = std::slice::from_ref(&from);
+    run(async {
+        let id = id(&broker);
+        let first = log(&kafka, &id).await;
+        let mut reader = Reader::open(&*first, &from, 0);
+        first
+            .commit(commit(to, "before", 1))
+            .await
+            .expect("it is committed");
+        assert_eq!(reader.next(1).await, Ok(vec![(0, "before".to_owned())]));
+
+        broker.inner().stop();
+        let mut contact = kafka.contact();
+        let lost = contact.wait_for(|contact| *contact == Contact::Lost);
+        let lost = tokio::time::timeout(LONG, lost).await;
+        lost.expect("that is seen").expect("the node is alive");
+        let during = first.commit(commit(to, "during", 2)).await;
+        assert!(
+            matches!(
+                during,
+                Err(CommitError::Aborted(_) | CommitError::Unknown(_))
+            ),
+            "nobody was there to take it"
+        );
+        let waiting = log(&kafka, &id);
+        tokio::pin!(waiting);
+        let early = tokio::time::timeout(Duration::from_millis(200), &mut waiting).await;
+        assert!(early.is_err(), "nobody is there to initialise a producer");
+
+        broker.inner().restart().expect("its address is free");
+        let second = tokio::time::timeout(LONG, waiting).await;
+        let second = second.expect("it is initialised now");
+        second
+            .commit(commit(to, "after", 3))
+            .await
+            .expect("it is committed");
+        // By the consumer of before.
+        assert_eq!(
+            reader.next(1).await.map(|rows| rows[0].1.clone()),
+            Ok("after".to_owned())
+        );
+        let back = contact.wait_for(|contact| *contact == Contact::Reachable);
+        let back = tokio::time::timeout(LONG, back).await;
+        back.expect("that is seen").expect("the node is alive");
+        let committed = kafka.committed(GROUP, to).await.expect("an answer");
+        assert_eq!(committed[&from].metadata, "after");
+    });
+}
