@@ -100,6 +100,9 @@ impl<A> Clone for Timer<A> {
     }
 }
 
+/// Makes an instance of an agent and runs it in a lane.
+type RunLane = Arc<dyn Fn(&ShardContext, Lane) -> LocalFuture<'static, LaneExit> + Send + Sync>;
+
 /// An agent as an app declares it, whatever its types.
 #[derive(Clone)]
 pub struct AgentSpec {
@@ -111,8 +114,7 @@ pub struct AgentSpec {
     pub concurrency: usize,
     /// The repartition topic that it fills, if that is what it is for.
     pub fills: Option<Arc<Repartition>>,
-    pub(crate) run:
-        Arc<dyn Fn(&ShardContext, Lane) -> LocalFuture<'static, LaneExit> + Send + Sync>,
+    pub(crate) run: RunLane,
     pub(crate) probe: Arc<dyn Fn(&ShardContext) + Send + Sync>,
 }
 

@@ -221,7 +221,11 @@ impl Intake {
         let Delivery::AfterCommit { released, .. } = self.delivery else {
             return Ok(None);
         };
-        Ok(self.waiting.pop_front_if(|item| item.offset() < released))
+        let may_go = self
+            .waiting
+            .front()
+            .is_some_and(|item| item.offset() < released);
+        Ok(may_go.then(|| self.waiting.pop_front()).flatten())
     }
 
     /// The record is finished.

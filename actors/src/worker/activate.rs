@@ -22,7 +22,7 @@ use crate::tracker::Progress;
 
 /// Why a shard cannot be active here.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ActivateError {
+pub(crate) enum ActivateError {
     /// Its store.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -275,7 +275,7 @@ impl Driver {
     }
 
     pub(crate) fn stop(&mut self) -> Result<NodeExit, NodeError> {
-        let mut running = self.node.take().expect("a node that runs can be stopped");
+        let running = self.node.take().expect("a node that runs can be stopped");
         if let Some(ended) = running.ended {
             return ended;
         }
@@ -288,12 +288,7 @@ impl Driver {
 
     pub(crate) fn ended(&mut self) -> Option<Result<NodeExit, String>> {
         let ended = self.node.as_ref()?.ended.as_ref()?;
-        Some(
-            ended
-                .as_ref()
-                .map(NodeExit::clone)
-                .map_err(NodeError::to_string),
-        )
+        Some(ended.as_ref().cloned().map_err(NodeError::to_string))
     }
 
     pub(crate) fn status(&self) -> Vec<ShardStatus> {

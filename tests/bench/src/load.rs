@@ -49,14 +49,19 @@ pub(crate) fn orders(broker: &str, topic: &str, keys: Keys, records: u64) -> Res
     loader.finish()
 }
 
-/// Creates a changelog and writes a tally for each of `keys` keys to it, in random order.
-pub(crate) fn changelog(broker: &str, topic: &str, keys: u64) -> Result<()> {
+/// Creates a changelog and writes a tally for each of `keys` keys to it, by `encode`, in random order.
+pub(crate) fn changelog(
+    broker: &str,
+    topic: &str,
+    keys: u64,
+    encode: impl Fn(Tally) -> Result<Vec<u8>>,
+) -> Result<()> {
     let loader = Loader::new(broker, topic, &[("cleanup.policy", "compact")])?;
     let mut numbers: Vec<u64> = (0..keys).collect();
     numbers.sort_by_key(|number| scramble(*number));
     for number in numbers {
         let (key, tally) = changelog_record(number);
-        loader.send(BaseRecord::to(topic).key(&key).payload(&tally.encode()[..]))?;
+        loader.send(BaseRecord::to(topic).key(&key).payload(&encode(tally)?))?;
     }
     loader.finish()
 }

@@ -26,6 +26,7 @@ mod restore;
 mod restoring;
 mod server;
 mod tallies;
+mod tanist_contestant;
 mod transaction;
 
 use std::path::PathBuf;

@@ -14,6 +14,7 @@ use crate::kafka::{PARTITIONS, PATIENCE, changelog};
 use crate::load::{self, KEYED, Keys, UNKEYED};
 use crate::orders::{GeneratedOrder, Tally};
 use crate::server::{Choice, Server};
+use crate::tanist_contestant;
 
 /// How to measure.
 #[derive(Args)]
@@ -54,16 +55,38 @@ impl Input {
     /// The first is the one that the others are compared with.
     fn contestants(self) -> &'static [Contestant] {
         match self {
-            Input::Keyed => &[Contestant {
-                name: "loop keyed",
-                command: |stage| loop_command("loop-keyed", stage),
-                check: check_loop,
-            }],
-            Input::GroupBy => &[Contestant {
-                name: "loop group_by",
-                command: |stage| loop_command("loop-group-by", stage),
-                check: check_loop,
-            }],
+            Input::Keyed => &[
+                Contestant {
+                    name: "loop keyed",
+                    command: |stage| loop_command("loop-keyed", stage),
+                    check: check_loop,
+                },
+                Contestant {
+                    name: "tanist keyed",
+                    command: |stage| tanist_contestant::command(stage, "account", &[]),
+                    check: check_tanist,
+                },
+                Contestant {
+                    name: "tanist keyed, at_least_once",
+                    command: |stage| {
+                        let guarantee = ["--guarantee", "at_least_once"];
+                        tanist_contestant::command(stage, "account", &guarantee)
+                    },
+                    check: check_tanist,
+                },
+            ],
+            Input::GroupBy => &[
+                Contestant {
+                    name: "loop group_by",
+                    command: |stage| loop_command("loop-group-by", stage),
+                    check: check_loop,
+                },
+                Contestant {
+                    name: "tanist group_by",
+                    command: |stage| tanist_contestant::command(stage, "other", &[]),
+                    check: check_tanist,
+                },
+            ],
         }
     }
 
@@ -132,6 +155,10 @@ fn check_loop(stage: &Stage, records: u64) -> Result<()> {
             Tally::decode(value)?,
         )))
     })
+}
+
+fn check_tanist(stage: &Stage, records: u64) -> Result<()> {
+    check_changelog(stage, records, tanist_contestant::decode)
 }
 
 /// Whether the changelog, as committed, holds the right tally of every account.

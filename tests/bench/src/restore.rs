@@ -5,12 +5,13 @@ use rocksdb::{DB, Options};
 
 use crate::Result;
 use crate::contest::{Contest, Contestant, Stage};
-use crate::kafka::PARTITIONS;
+use crate::kafka::{PARTITIONS, changelog};
 use crate::load;
 use crate::orders::Tally;
 use crate::orders_count::loop_command;
 use crate::server::{Choice, Server};
 use crate::tallies::write_store_key;
+use crate::tanist_contestant::{self, encode_tally, restored_app};
 
 /// How to measure.
 #[derive(Args)]
@@ -27,18 +28,29 @@ pub(crate) struct Settings {
 }
 
 /// The first is the one that the others are compared with.
-const CONTESTANTS: &[Contestant] = &[Contestant {
-    name: "loop restore",
-    command: |stage| loop_command("loop-restore", stage),
-    check,
-}];
+const CONTESTANTS: &[Contestant] = &[
+    Contestant {
+        name: "loop restore",
+        command: |stage| loop_command("loop-restore", stage),
+        check,
+    },
+    Contestant {
+        name: "tanist restore",
+        command: tanist_contestant::restore_command,
+        check: tanist_contestant::check_restored,
+    },
+];
 
 pub(crate) fn run(settings: &Settings) -> Result<()> {
     let scratch = tempfile::tempdir()?;
     let server = Server::start(&settings.broker, scratch.path())?;
     let topic = format!("restore-changelog-{}", std::process::id());
     eprintln!("writing {} keys to {topic}", settings.keys);
-    load::changelog(server.address(), &topic, settings.keys)?;
+    load::changelog(server.address(), &topic, settings.keys, |tally| {
+        Ok(tally.encode().into())
+    })?;
+    let of_tanist = changelog(&restored_app(&topic));
+    load::changelog(server.address(), &of_tanist, settings.keys, encode_tally)?;
     let contest = Contest {
         title: format!(
             "restore, {} keys, runs of each: {}",
