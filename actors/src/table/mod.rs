@@ -19,7 +19,7 @@ pub use cells::CacheBudget;
 pub use def::{TableConfig, TableDef};
 pub use handle::Table;
 pub(crate) use handle::{AnyTable, TableHome, TableShard};
-pub use query::TableReader;
+pub use query::{TableEntry, TableReader};
 pub use replay::{
     Changelog, INPUTS_KEY, Inputs, Replay, STATE_KEY, StoreState, agent_input, escape, table_prefix,
 };

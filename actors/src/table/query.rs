@@ -21,13 +21,36 @@ pub trait TableReader: Send + Sync {
     fn get(&self, store: &dyn Store, key: &[u8]) -> Result<Option<Value>, TableError>;
 
     /// At most `limit` entries from `from` to `to` (bytes of keys, see [`TableReader::key`]), in key order.
+    fn page(
+        &self,
+        store: &dyn Store,
+        from: Bound<Vec<u8>>,
+        to: Bound<Vec<u8>>,
+        limit: usize,
+    ) -> Result<Vec<TableEntry>, TableError>;
+
+    /// The same, keys and values only.
     fn scan(
         &self,
         store: &dyn Store,
         from: Bound<Vec<u8>>,
         to: Bound<Vec<u8>>,
         limit: usize,
-    ) -> Result<Vec<(Value, Value)>, TableError>;
+    ) -> Result<Vec<(Value, Value)>, TableError> {
+        let entries = self.page(store, from, to, limit)?.into_iter();
+        Ok(entries.map(|entry| (entry.key, entry.value)).collect())
+    }
+}
+
+/// An entry of a table.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TableEntry {
+    /// The bytes of the key, by which entries are sorted.
+    pub bytes: Vec<u8>,
+    /// The key.
+    pub key: Value,
+    /// The value.
+    pub value: Value,
 }
 
 impl<K: Data + Hash + Eq + Clone, V: Data> TableReader for TableDef<K, V> {
@@ -56,13 +79,13 @@ impl<K: Data + Hash + Eq + Clone, V: Data> TableReader for TableDef<K, V> {
         stored.map(|bytes| to_json(self, &bytes)).transpose()
     }
 
-    fn scan(
+    fn page(
         &self,
         store: &dyn Store,
         from: Bound<Vec<u8>>,
         to: Bound<Vec<u8>>,
         limit: usize,
-    ) -> Result<Vec<(Value, Value)>, TableError> {
+    ) -> Result<Vec<TableEntry>, TableError> {
         let prefix = table_prefix(&self.name);
         let all = KeyRange::prefix(&prefix);
         let within = |bound: Bound<Vec<u8>>, open_end: Bound<Vec<u8>>| match bound {
@@ -74,16 +97,21 @@ impl<K: Data + Hash + Eq + Clone, V: Data> TableReader for TableDef<K, V> {
             to: within(to, all.to),
         };
         let page = store.page(&range, Order::Ascending, limit)?;
-        page.iter()
-            .map(|(key, value)| {
-                let key =
-                    self.keys
-                        .decode(&key[prefix.len()..])
-                        .map_err(|error| TableError::Codec {
-                            table: self.name.clone(),
-                            error,
-                        })?;
-                Ok((json_of(&self.name, &key)?, to_json(self, value)?))
+        page.into_iter()
+            .map(|(mut bytes, value)| {
+                bytes.drain(..prefix.len());
+                let key = self
+                    .keys
+                    .decode(&bytes)
+                    .map_err(|error| TableError::Codec {
+                        table: self.name.clone(),
+                        error,
+                    })?;
+                Ok(TableEntry {
+                    key: json_of(&self.name, &key)?,
+                    value: to_json(self, &value)?,
+                    bytes,
+                })
             })
             .collect()
     }

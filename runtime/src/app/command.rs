@@ -16,7 +16,7 @@ type CommandFuture = Pin<Box<dyn Future<Output = Result<()>>>>;
 pub(crate) struct AppCommand {
     pub(crate) name: &'static str,
     pub(crate) about: &'static str,
-    /// Makes records to show or to measure the app with: `demo` uses it.
+    /// Makes records to show or to measure the app with; there is a `demo` then.
     pub(crate) is_generator: bool,
     /// Adds its arguments to a command.
     pub(crate) augment: fn(Command) -> Command,

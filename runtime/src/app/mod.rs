@@ -2,6 +2,7 @@
 
 mod command;
 mod topology;
+mod view;
 
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -18,6 +19,7 @@ use tanist_actors::topic::{SharedTopicConfig, Topic, TopicCodec};
 
 pub(crate) use command::AppCommand;
 pub use topology::{AppTopology, Fault, Faults, TopicKind};
+pub(crate) use view::TopologyView;
 
 /// A program's agents, tables and topics.
 ///

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, PoisonError};
 
+use serde::{Deserialize, Serialize};
 use tanist_actors::agent::{AgentSpec, TableSpec};
 use tanist_actors::group::{GroupSpec, GroupTable, InputSpec};
 use tanist_actors::port::{TopicId, TopicInfo, TopicSpec};
@@ -19,7 +20,8 @@ use super::{App, TopicEntry};
 const TIMERS: &str = "timers";
 
 /// What a topic is there for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum TopicKind {
     /// Declared by the app.
     Declared,

@@ -37,11 +37,11 @@ pub struct KafkaSettings {
 const RESERVED: &[(&str, &str)] = &[
     (
         "bootstrap.servers",
-        "name the brokers in the setting `brokers`",
+        "name the brokers in the setting `broker`",
     ),
     (
         "metadata.broker.list",
-        "name the brokers in the setting `brokers`",
+        "name the brokers in the setting `broker`",
     ),
     ("group.id", "the consumer group is the app's id"),
     ("transactional.id", "every worker has one of its own"),
@@ -114,7 +114,7 @@ impl KafkaSettings {
             .any(|address| address.trim().is_empty())
         {
             faults.push(format!(
-                "`brokers` is {:?}: give host:port, several separated by commas",
+                "`broker` is {:?}: give host:port, several separated by commas",
                 self.brokers
             ));
         }
@@ -288,7 +288,7 @@ mod tests {
         bad.commit_timeout = bad.transaction_timeout;
         bad.read_ahead_kb = 0;
         let faults = bad.faults().join("\n");
-        for word in ["brokers", "`acks`", "commit_timeout", "read_ahead_kb"] {
+        for word in ["`broker`", "`acks`", "commit_timeout", "read_ahead_kb"] {
             assert!(faults.contains(word), "{word} is not in:\n{faults}");
         }
     }

@@ -1,0 +1,160 @@
+//! [`Api`]: what a node answers, without the protocol.
+
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use serde_json::Value;
+use tanist_actors::port::{Broker, Clock, TopicPartition};
+use tanist_actors::shard::{ShardState, ShardStatus};
+use tanist_actors::worker::Guarantee;
+use tanist_cluster::{MemberId, NodeName, ShardId};
+use tokio::sync::watch;
+
+use super::rates::{PERIOD, Rates, Sample};
+use super::status::{Bounds, BrokerStatus, CommitStatus, NodeStatus, ShardLine, sum};
+use super::tables::{Page, QueryError, Range, Tables};
+use crate::app::{AppTopology, TopologyView};
+use crate::kafka::Contact;
+use crate::node::{Board, OpenStores};
+
+/// How long a status waits for the broker to tell the ends of partitions.
+const ENDS_WITHIN: Duration = Duration::from_secs(1);
+
+/// See the module. Shared by the threads that answer.
+pub(crate) struct Api {
+    pub(crate) app: String,
+    pub(crate) node: NodeName,
+    pub(crate) guarantee: Guarantee,
+    pub(crate) address: String,
+    pub(crate) broker: Arc<dyn Broker>,
+    pub(crate) contact: watch::Receiver<Contact>,
+    pub(crate) board: Arc<Board>,
+    pub(crate) stores: Arc<OpenStores>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) rates: Mutex<Rates>,
+    pub(crate) joined: OnceLock<Joined>,
+}
+
+/// What is known once the node has joined.
+pub(crate) struct Joined {
+    member: MemberId,
+    shards: Vec<ShardId>,
+    topology: TopologyView,
+    tables: Tables,
+}
+
+impl Api {
+    /// The node has joined.
+    pub(crate) fn join(&self, member: MemberId, topology: &AppTopology) {
+        let joined = Joined {
+            member,
+            shards: topology.shared.shards().collect(),
+            topology: TopologyView::of(&self.app, topology),
+            tables: Tables::new(topology.groups.clone(), self.stores.clone()),
+        };
+        // A node joins once.
+        let _ = self.joined.set(joined);
+    }
+
+    /// Looks at the counters now and then, for ever.
+    pub(crate) async fn watch_rates(&self) -> Infallible {
+        loop {
+            let records = self.board.shards().into_iter();
+            let sample = Sample {
+                at: self.clock.elapsed(),
+                commits: self.board.totals().commits,
+                records: records.map(|line| (line.shard, line.records)).collect(),
+            };
+            self.rates().add(sample);
+            self.clock.sleep(PERIOD).await;
+        }
+    }
+
+    fn rates(&self) -> MutexGuard<'_, Rates> {
+        self.rates.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether every shard is recovered and at work; else what is missing.
+    pub(crate) fn ready(&self) -> Result<(), String> {
+        let joined = self.joined.get().ok_or("the node has not joined yet")?;
+        let reported = self.board.shards();
+        for shard in &joined.shards {
+            let status = reported.iter().find(|status| status.shard == *shard);
+            match status.map(|status| &status.state) {
+                Some(ShardState::Running | ShardState::Restarting { .. }) => {}
+                Some(state) => return Err(format!("shard {shard} is {state}")),
+                None => return Err(format!("shard {shard} has not begun yet")),
+            }
+        }
+        Ok(())
+    }
+
+    /// The status of the node.
+    pub(crate) async fn status(&self) -> NodeStatus {
+        let reported = self.board.shards();
+        let bounds = self.bounds(&reported).await;
+        let rates = self.rates();
+        let joined = self.joined.get();
+        let shards = joined.iter().flat_map(|joined| &joined.shards);
+        let shards: Vec<ShardLine> = shards
+            .map(|shard| {
+                let status = reported.iter().find(|status| status.shard == *shard);
+                ShardLine::new(shard.clone(), status, &rates, bounds.as_ref())
+            })
+            .collect();
+        NodeStatus {
+            app: self.app.clone(),
+            node: self.node.clone(),
+            member: joined.map(|joined| joined.member),
+            uptime_ms: self.clock.elapsed().as_millis() as u64,
+            guarantee: self.guarantee,
+            broker: BrokerStatus {
+                address: self.address.clone(),
+                reachable: *self.contact.borrow() != Contact::Lost,
+            },
+            commits: CommitStatus::new(&self.board.totals(), &rates),
+            records: self.board.records(),
+            records_per_second: rates.records(),
+            lag_records: sum(shards.iter().map(|shard| shard.lag_records)),
+            shards,
+        }
+    }
+
+    /// The ends of all inputs, if the broker tells them soon.
+    async fn bounds(&self, reported: &[ShardStatus]) -> Option<Bounds> {
+        if *self.contact.borrow() == Contact::Lost {
+            return None;
+        }
+        let inputs = reported.iter().flat_map(|status| {
+            let topics = status.inputs.values().map(|input| input.topic.clone());
+            topics.map(|topic| TopicPartition::new(topic, status.shard.partition))
+        });
+        let mut inputs: Vec<TopicPartition> = inputs.collect();
+        inputs.sort();
+        inputs.dedup();
+        let asked = tokio::time::timeout(ENDS_WITHIN, self.broker.offsets(&inputs)).await;
+        asked.ok()?.ok()
+    }
+
+    /// The app as it runs here; none before the node has joined.
+    pub(crate) fn topology(&self) -> Option<&TopologyView> {
+        self.joined.get().map(|joined| &joined.topology)
+    }
+
+    /// The value of a key.
+    pub(crate) fn get(&self, table: &str, key: &str) -> Result<Option<Value>, QueryError> {
+        self.tables()?.get(table, key)
+    }
+
+    /// A page of a table.
+    pub(crate) fn scan(&self, table: &str, range: &Range) -> Result<Page, QueryError> {
+        self.tables()?.scan(table, range)
+    }
+
+    /// The tables; an error before the node has joined.
+    pub(crate) fn tables(&self) -> Result<&Tables, QueryError> {
+        let joined = self.joined.get().ok_or(QueryError::NotJoined)?;
+        Ok(&joined.tables)
+    }
+}

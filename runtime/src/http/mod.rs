@@ -1,0 +1,159 @@
+//! What a node answers over HTTP, on this machine only.
+//!
+//! | path | answer |
+//! | --- | --- |
+//! | `/health/live` | 200 while the process runs |
+//! | `/health/ready` | 200 when every shard is recovered and at work, else 503 |
+//! | `/status` | shards, positions, lag, rates |
+//! | `/topology` | agents, topics, tables |
+//! | `/tables/{table}/{key}` | the committed value of a key |
+//! | `/tables/{table}?prefix=&from=&to=&after=&limit=` | committed entries in the order of their keys |
+//!
+//! `api` is the node as a value, `tables` and `status` what it is asked for; this file is the protocol.
+
+mod api;
+mod rates;
+mod status;
+mod tables;
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+
+use actix_web::dev::ServerHandle;
+use actix_web::error::InternalError;
+use actix_web::http::StatusCode;
+use actix_web::middleware::DefaultHeaders;
+use actix_web::web::{self, Data, Path, Query, QueryConfig};
+use actix_web::{App, HttpResponse, HttpServer};
+use serde_json::json;
+
+pub(crate) use api::Api;
+pub(crate) use rates::Rates;
+pub(crate) use status::NodeStatus;
+pub(crate) use tables::{Entry, MAX_PAGE, Page, QueryError, Range, key_text};
+
+/// The header by which a client knows that it speaks to the app that it means.
+pub(crate) const APP_HEADER: &str = "tanist-app";
+
+/// A server that answers.
+pub(crate) struct Server {
+    address: SocketAddr,
+    handle: ServerHandle,
+}
+
+impl Server {
+    /// Listens at `address` and answers for `api`, until it is stopped. Needs the runtime of the command line.
+    pub(crate) fn start(address: SocketAddr, api: Arc<Api>) -> std::io::Result<Self> {
+        let listener = TcpListener::bind(address)?;
+        let address = listener.local_addr()?;
+        let name = api.app.clone();
+        let server = HttpServer::new(move || {
+            App::new()
+                .app_data(Data::from(api.clone()))
+                .app_data(QueryConfig::default().error_handler(|error, _| {
+                    let response = refused(&QueryError::Bad(error.to_string()));
+                    InternalError::from_response(error, response).into()
+                }))
+                .wrap(DefaultHeaders::new().add((APP_HEADER, name.clone())))
+                .route("/health/live", web::get().to(live))
+                .route("/health/ready", web::get().to(ready))
+                .route("/status", web::get().to(status))
+                .route("/topology", web::get().to(topology))
+                .route("/tables", web::get().to(tables))
+                .route("/tables/{table}", web::get().to(scan))
+                .route("/tables/{table}/{key:.*}", web::get().to(get))
+                .default_service(web::to(nothing))
+        })
+        .workers(1)
+        .disable_signals()
+        .listen(listener)?
+        .run();
+        let handle = server.handle();
+        actix_web::rt::spawn(server);
+        Ok(Self { address, handle })
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Ends it, whoever is asking just now.
+    pub(crate) async fn stop(self) {
+        self.handle.stop(false).await;
+    }
+}
+
+async fn live() -> HttpResponse {
+    HttpResponse::Ok().json(json!({ "live": true }))
+}
+
+async fn ready(api: Data<Api>) -> HttpResponse {
+    match api.ready() {
+        Ok(()) => HttpResponse::Ok().json(json!({ "ready": true })),
+        Err(reason) => {
+            HttpResponse::ServiceUnavailable().json(json!({ "ready": false, "error": reason }))
+        }
+    }
+}
+
+async fn status(api: Data<Api>) -> HttpResponse {
+    HttpResponse::Ok().json(api.status().await)
+}
+
+async fn topology(api: Data<Api>) -> HttpResponse {
+    match api.topology() {
+        Some(topology) => HttpResponse::Ok().json(topology),
+        None => refused(&QueryError::NotJoined),
+    }
+}
+
+async fn tables(api: Data<Api>) -> HttpResponse {
+    match api.tables() {
+        Ok(tables) => HttpResponse::Ok().json(json!({ "tables": tables.names() })),
+        Err(error) => refused(&error),
+    }
+}
+
+async fn get(api: Data<Api>, path: Path<(String, String)>) -> HttpResponse {
+    let (table, key) = path.into_inner();
+    match api.get(&table, &key) {
+        Ok(Some(value)) => {
+            HttpResponse::Ok().json(json!({ "table": table, "key": key, "value": value }))
+        }
+        Ok(None) => answer(
+            StatusCode::NOT_FOUND,
+            "no_key",
+            &format!("table {table} has no key {key}"),
+        ),
+        Err(error) => refused(&error),
+    }
+}
+
+async fn scan(api: Data<Api>, table: Path<String>, range: Query<Range>) -> HttpResponse {
+    match api.scan(&table, &range) {
+        Ok(page) => HttpResponse::Ok().json(page),
+        Err(error) => refused(&error),
+    }
+}
+
+async fn nothing() -> HttpResponse {
+    let there_is = "there is /health/live, /health/ready, /status, /topology, /tables, /tables/{table}, /tables/{table}/{key}";
+    answer(StatusCode::NOT_FOUND, "no_path", there_is)
+}
+
+fn refused(error: &QueryError) -> HttpResponse {
+    let (status, kind) = match error {
+        QueryError::NoTable { .. } => (StatusCode::NOT_FOUND, "no_table"),
+        QueryError::Bad(_) => (StatusCode::BAD_REQUEST, "bad_request"),
+        QueryError::NotJoined | QueryError::NotReady(_) => {
+            (StatusCode::SERVICE_UNAVAILABLE, "not_ready")
+        }
+        QueryError::Table(_) => (StatusCode::INTERNAL_SERVER_ERROR, "failed"),
+    };
+    answer(status, kind, &error.to_string())
+}
+
+fn answer(status: StatusCode, kind: &str, error: &str) -> HttpResponse {
+    HttpResponse::build(status).json(json!({ "kind": kind, "error": error }))
+}

@@ -1,0 +1,208 @@
+//! [`NodeStatus`]: what a node tells of itself.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::Range;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tanist_actors::port::TopicPartition;
+use tanist_actors::shard::{ShardState, ShardStatus};
+use tanist_actors::worker::Guarantee;
+use tanist_cluster::{MemberId, NodeName, Offset, ShardId};
+
+use super::rates::Rates;
+use crate::node::CommitTotals;
+
+/// See the module.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct NodeStatus {
+    pub(crate) app: String,
+    pub(crate) node: NodeName,
+    /// None before it has joined.
+    pub(crate) member: Option<MemberId>,
+    pub(crate) uptime_ms: u64,
+    pub(crate) guarantee: Guarantee,
+    pub(crate) broker: BrokerStatus,
+    pub(crate) commits: CommitStatus,
+    /// Records handled by the shards that are here now.
+    pub(crate) records: u64,
+    pub(crate) records_per_second: f64,
+    /// Records that wait in all inputs; none if the broker did not tell.
+    pub(crate) lag_records: Option<u64>,
+    pub(crate) shards: Vec<ShardLine>,
+}
+
+/// The broker, as the node sees it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct BrokerStatus {
+    pub(crate) address: String,
+    pub(crate) reachable: bool,
+}
+
+/// Commits since the node started.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct CommitStatus {
+    pub(crate) count: u64,
+    pub(crate) per_second: f64,
+    pub(crate) mean_ms: f64,
+    pub(crate) longest_ms: f64,
+}
+
+/// What a node is to a shard. Standbys come with the cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Role {
+    Active,
+}
+
+/// A shard.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ShardLine {
+    pub(crate) shard: ShardId,
+    pub(crate) role: Role,
+    /// None until it has begun here.
+    #[serde(flatten)]
+    pub(crate) state: Option<ShardState>,
+    pub(crate) records: u64,
+    pub(crate) records_per_second: f64,
+    pub(crate) lag_records: Option<u64>,
+    pub(crate) inputs: Vec<InputLine>,
+}
+
+/// How far an agent is in an input.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct InputLine {
+    pub(crate) agent: String,
+    pub(crate) topic: String,
+    /// Everything before it is finished.
+    pub(crate) position: Offset,
+    /// Everything before it is committed.
+    pub(crate) committed: Offset,
+    /// Where the partition ends; none if the broker did not tell.
+    pub(crate) end: Option<Offset>,
+    pub(crate) lag_records: Option<u64>,
+}
+
+/// What the broker knows of partitions.
+pub(crate) type Bounds = BTreeMap<TopicPartition, Range<Offset>>;
+
+impl ShardLine {
+    /// Of a shard, with what its worker has reported.
+    pub(crate) fn new(
+        shard: ShardId,
+        reported: Option<&ShardStatus>,
+        rates: &Rates,
+        bounds: Option<&Bounds>,
+    ) -> Self {
+        let inputs: Vec<InputLine> = reported
+            .iter()
+            .flat_map(|status| &status.inputs)
+            .map(|(key, input)| {
+                let partition = TopicPartition::new(input.topic.clone(), shard.partition);
+                let end = bounds.and_then(|bounds| Some(bounds.get(&partition)?.end));
+                InputLine {
+                    agent: key.split('@').next().unwrap_or(key).to_owned(),
+                    topic: input.topic.to_string(),
+                    position: input.position,
+                    committed: input.committed,
+                    end,
+                    lag_records: end
+                        .map(|end| end.0.saturating_sub(input.committed.0).max(0) as u64),
+                }
+            })
+            .collect();
+        Self {
+            role: Role::Active,
+            state: reported.map(|status| status.state.clone()),
+            records: reported.map_or(0, |status| status.records),
+            records_per_second: rates.records_of(&shard),
+            lag_records: sum(inputs.iter().map(|input| input.lag_records)),
+            inputs,
+            shard,
+        }
+    }
+}
+
+/// None if one of them is not known.
+pub(crate) fn sum(lags: impl Iterator<Item = Option<u64>>) -> Option<u64> {
+    lags.sum()
+}
+
+impl CommitStatus {
+    pub(crate) fn new(totals: &CommitTotals, rates: &Rates) -> Self {
+        let ms = |took: Duration| (took.as_secs_f64() * 1e4).round() / 10.0;
+        Self {
+            count: totals.commits,
+            per_second: rates.commits(),
+            mean_ms: ms(totals.took.div_f64(totals.commits.max(1) as f64)),
+            longest_ms: ms(totals.longest),
+        }
+    }
+}
+
+impl fmt::Display for NodeStatus {
+    /// A table for people.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let member = self.member.map_or_else(
+            || "not joined yet".to_owned(),
+            |member| format!("member {member}"),
+        );
+        let contact = if self.broker.reachable {
+            ""
+        } else {
+            ", which does not answer"
+        };
+        writeln!(
+            f,
+            "app {}, node {} ({member}), up {:.1} s; broker {}{contact}",
+            self.app,
+            self.node,
+            self.uptime_ms as f64 / 1e3,
+            self.broker.address,
+        )?;
+        let commits = &self.commits;
+        writeln!(
+            f,
+            "{} records processed, {} a second, lag {}; {} commits, {} a second, {} ms each (longest {} ms)\n",
+            self.records,
+            self.records_per_second,
+            known(self.lag_records),
+            commits.count,
+            commits.per_second,
+            commits.mean_ms,
+            commits.longest_ms
+        )?;
+        let width = self.shards.iter().map(|line| line.shard.to_string().len());
+        let width = width.max().unwrap_or(0).max("shard".len());
+        write!(
+            f,
+            "{:width$}  role    {:>10}  {:>8}  {:>12}  state",
+            "shard", "records/s", "lag", "committed"
+        )?;
+        for line in &self.shards {
+            let committed: Vec<String> = line
+                .inputs
+                .iter()
+                .map(|input| input.committed.to_string())
+                .collect();
+            let state = line
+                .state
+                .as_ref()
+                .map_or_else(|| "waiting".to_owned(), ToString::to_string);
+            write!(
+                f,
+                "\n{:width$}  active  {:>10}  {:>8}  {:>12}  {state}",
+                line.shard,
+                line.records_per_second,
+                known(line.lag_records),
+                committed.join(" "),
+            )?;
+        }
+        Ok(())
+    }
+}
+
+fn known(lag: Option<u64>) -> String {
+    lag.map_or_else(|| "?".to_owned(), |lag| lag.to_string())
+}
