@@ -6,6 +6,7 @@ pub mod app;
 mod cli;
 pub mod client;
 mod error;
+mod http;
 pub mod kafka;
 pub mod memory;
 pub mod node;

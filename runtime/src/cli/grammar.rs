@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, Subcommand};
 
-use super::{broker, send, worker};
+use super::{broker, demo, get, scan, send, status, topology, worker};
 use crate::app::{App, AppCommand};
 use crate::error::EXIT_CODES;
 use crate::settings::{KAFKA_PREFIX, ROWS};
@@ -23,6 +23,18 @@ pub(super) enum Builtin {
     /// Send records to a topic
     #[command(after_help = send::EXAMPLES)]
     Send(send::SendArgs),
+    /// Show the value of a key of a table
+    #[command(after_help = get::EXAMPLES)]
+    Get(get::GetArgs),
+    /// Show entries of a table, in the order of their keys
+    #[command(after_help = scan::EXAMPLES)]
+    Scan(scan::ScanArgs),
+    /// Show how the node on this machine is: shards, positions, lag, rates
+    #[command(after_help = status::EXAMPLES)]
+    Status,
+    /// Show the app's agents, topics and tables
+    #[command(after_help = topology::EXAMPLES)]
+    Topology(topology::TopologyArgs),
 }
 
 /// Flags of all commands.
@@ -41,6 +53,9 @@ pub(super) struct Global {
 /// Settings that are given as flags: names and values.
 pub(super) struct SettingFlags(pub(super) Vec<(String, String)>);
 
+/// The command of apps that have a generator.
+pub(super) const DEMO: &str = "demo";
+
 const SETTINGS: &str = "Settings (also in tanist.toml, and as TANIST_... in the environment)";
 
 /// The whole grammar of an app's command line.
@@ -56,6 +71,13 @@ pub(super) fn grammar(app: &App, own: &[AppCommand], program: Option<&OsString>)
         .after_help(EXIT_CODES);
     for own in own {
         command = command.subcommand((own.augment)(Command::new(own.name)).about(own.about));
+        if own.is_generator {
+            let demo = (own.augment)(demo::DemoArgs::augment_args(Command::new(DEMO)));
+            command = command.subcommand(
+                demo.about("Show the app at work: broker, node and generator in one process")
+                    .after_help(demo::EXAMPLES),
+            );
+        }
     }
     command
 }

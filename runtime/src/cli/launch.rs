@@ -1,17 +1,21 @@
-//! Puts a node together from settings, and runs it.
+//! [`Launch`]: a node, put together from settings.
 
-use std::sync::Arc;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use tanist_actors::port::{BrokerError, TokioClock};
+use tanist_actors::port::{BrokerError, Clock, TokioClock};
 use tanist_actors::worker::Thread;
 use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::app::App;
 use crate::error::{Error, Result};
+use crate::http::{Api, Rates, Server};
 use crate::kafka::{Contact, Kafka};
-use crate::node::{Board, Node, NodeExit, NodeParts, Wish};
+use crate::node::{Board, Node, NodeExit, NodeParts, OpenStores, Wish};
 use crate::settings::Settings;
 use crate::store::RocksStores;
 
@@ -24,43 +28,126 @@ pub(super) fn connect(settings: &Settings) -> Result<Kafka> {
     })
 }
 
-/// Runs a node of `app` until it ends by itself or by `wish`.
-pub(super) async fn launch(
-    app: App,
-    settings: &Settings,
-    board: Arc<Board>,
-    wish: watch::Receiver<Wish>,
-) -> Result<NodeExit> {
-    let stores = RocksStores::open(&settings.data_dir, app.id(), &settings.stores())?;
-    let kafka = connect(settings)?;
-    let contact = kafka.contact();
-    let parts = NodeParts {
-        app: Arc::new(app),
-        name: settings.node.clone(),
-        workers: settings.workers,
-        settings: settings.worker(),
-        broker: Arc::new(kafka),
-        stores: Arc::new(stores),
-        clock: Arc::new(TokioClock::system()),
-        thread: Thread::Own,
-        board,
-        http: None,
-        incarnation: Uuid::new_v4(),
-    };
-    tokio::select! {
-        biased;
-        exit = run(parts, wish) => exit,
-        error = given_up(contact, settings) => Err(error.into()),
+/// The file in a data directory that says where the node answers.
+pub(super) fn address_file(data_dir: &Path) -> PathBuf {
+    data_dir.join("http")
+}
+
+/// A node that answers queries, and has not begun to work.
+pub(super) struct Launch {
+    parts: NodeParts,
+    contact: watch::Receiver<Contact>,
+    broker_timeout: Option<Duration>,
+    api: Arc<Api>,
+    server: Server,
+    address_file: AddressFile,
+}
+
+/// Removed when the node ends.
+struct AddressFile(PathBuf);
+
+impl Launch {
+    /// Takes hold of the data directory, and listens.
+    pub(super) fn new(app: App, settings: &Settings) -> Result<Self> {
+        let stores = RocksStores::open(&settings.data_dir, app.id(), &settings.stores())?;
+        let stores = Arc::new(OpenStores::new(Arc::new(stores)));
+        let kafka = connect(settings)?;
+        let contact = kafka.contact();
+        let (board, broker) = (Arc::new(Board::default()), Arc::new(kafka));
+        let clock: Arc<dyn Clock> = Arc::new(TokioClock::system());
+        let api = Arc::new(Api {
+            app: app.id().to_owned(),
+            node: settings.node.clone(),
+            guarantee: settings.guarantee,
+            address: settings.broker.clone(),
+            broker: broker.clone(),
+            contact: contact.clone(),
+            board: board.clone(),
+            stores: stores.clone(),
+            clock: clock.clone(),
+            rates: Mutex::new(Rates::default()),
+            joined: OnceLock::new(),
+        });
+        let listen = settings.http;
+        let server = Server::start(listen, api.clone()).map_err(|error| {
+            Error::Usage(format!(
+                "cannot listen on {listen}: {error}; choose another address with --http, or port 0 for any free port"
+            ))
+        })?;
+        let address_file = AddressFile::write(&settings.data_dir, server.address())?;
+        let parts = NodeParts {
+            app: Arc::new(app),
+            name: settings.node.clone(),
+            workers: settings.workers,
+            settings: settings.worker(),
+            broker,
+            stores,
+            clock,
+            thread: Thread::Own,
+            board,
+            http: Some(server.address().to_string()),
+            incarnation: Uuid::new_v4(),
+        };
+        Ok(Self {
+            parts,
+            contact,
+            broker_timeout: settings.broker_timeout,
+            api,
+            server,
+            address_file,
+        })
+    }
+
+    /// What it answers.
+    pub(super) fn api(&self) -> &Arc<Api> {
+        &self.api
+    }
+
+    /// Where it answers.
+    pub(super) fn address(&self) -> SocketAddr {
+        self.server.address()
+    }
+
+    /// Runs until it ends by itself, or by `wish`.
+    pub(super) async fn run(self, wish: watch::Receiver<Wish>) -> Result<NodeExit> {
+        tracing::info!(node = %self.parts.name, http = %self.address(), "answers queries");
+        let api = self.api;
+        let exit = tokio::select! {
+            biased;
+            exit = run(self.parts, &api, wish) => exit,
+            error = given_up(self.contact, self.broker_timeout, &api.address) => Err(error.into()),
+            never = api.watch_rates() => match never {},
+        };
+        self.server.stop().await;
+        drop(self.address_file);
+        exit
     }
 }
 
-async fn run(parts: NodeParts, wish: watch::Receiver<Wish>) -> Result<NodeExit> {
+impl AddressFile {
+    fn write(data_dir: &Path, address: SocketAddr) -> Result<Self> {
+        let path = address_file(data_dir);
+        fs::write(&path, format!("{address}\n"))
+            .map_err(|error| Error::Failed(format!("cannot write {}: {error}", path.display())))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for AddressFile {
+    fn drop(&mut self) {
+        // Whoever finds one that was left behind finds nobody at the address.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+async fn run(parts: NodeParts, api: &Api, wish: watch::Receiver<Wish>) -> Result<NodeExit> {
     let node = tokio::select! {
         biased;
         node = Node::join(parts) => node?,
         // Nothing is in hand yet.
         () = stopped(wish.clone()) => return Ok(NodeExit::Stopped { committed: true }),
     };
+    api.join(node.member(), node.topology());
     Ok(node.run(wish).await?)
 }
 
@@ -70,9 +157,13 @@ pub(super) async fn stopped(mut wish: watch::Receiver<Wish>) {
     let _ = wish.wait_for(|wish| *wish == Wish::Stop).await;
 }
 
-/// Until no broker has answered for as long as the settings allow.
-async fn given_up(mut contact: watch::Receiver<Contact>, settings: &Settings) -> BrokerError {
-    let Some(timeout) = settings.broker_timeout else {
+/// Until no broker has answered for longer than the settings allow.
+async fn given_up(
+    mut contact: watch::Receiver<Contact>,
+    timeout: Option<Duration>,
+    address: &str,
+) -> BrokerError {
+    let Some(timeout) = timeout else {
         return std::future::pending().await;
     };
     loop {
@@ -85,14 +176,12 @@ async fn given_up(mut contact: watch::Receiver<Contact>, settings: &Settings) ->
         }
         let found = contact.wait_for(|contact| *contact != Contact::Lost);
         if tokio::time::timeout(timeout, found).await.is_err() {
-            return unreachable_broker(settings, timeout);
+            return BrokerError::Unreachable {
+                address: address.to_owned(),
+                reason: format!(
+                    "none for {timeout:?}, which is the limit that was set (--broker-timeout)"
+                ),
+            };
         }
-    }
-}
-
-fn unreachable_broker(settings: &Settings, timeout: Duration) -> BrokerError {
-    BrokerError::Unreachable {
-        address: settings.broker.clone(),
-        reason: format!("none for {timeout:?}"),
     }
 }

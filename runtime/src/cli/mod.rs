@@ -3,16 +3,23 @@
 //! `grammar` says what can be typed, each command has a file of its own, `output` writes its answer, `launch` puts a
 //! node together, `shell` gives it all a runtime.
 
+mod ask;
 mod broker;
+mod demo;
+mod encoder;
 mod generate;
+mod get;
 mod grammar;
 mod launch;
 mod logging;
 mod output;
 mod progress;
+mod scan;
 mod send;
 mod shell;
 mod signals;
+mod status;
+mod topology;
 mod worker;
 
 use std::ffi::OsString;
@@ -22,7 +29,7 @@ use std::process;
 use clap::{ArgMatches, FromArgMatches};
 use tokio::sync::watch;
 
-use self::grammar::{Builtin, Global, grammar};
+use self::grammar::{Builtin, DEMO, Global, grammar};
 use self::output::Output;
 use crate::app::{App, AppCommand};
 use crate::error::Result;
@@ -42,6 +49,8 @@ pub(crate) struct Session {
 enum Chosen {
     Builtin(Builtin),
     Own(AppCommand, ArgMatches),
+    /// With the generator.
+    Demo(AppCommand, ArgMatches),
 }
 
 impl App {
@@ -79,16 +88,30 @@ fn run(mut app: App, args: Vec<OsString>) -> Result<()> {
             Chosen::Builtin(Builtin::Worker(args)) => worker::run(session, args).await,
             Chosen::Builtin(Builtin::Broker(args)) => broker::run(session, args).await,
             Chosen::Builtin(Builtin::Send(args)) => send::run(session, args).await,
+            Chosen::Builtin(Builtin::Get(args)) => get::run(session, args),
+            Chosen::Builtin(Builtin::Scan(args)) => scan::run(session, args),
+            Chosen::Builtin(Builtin::Status) => status::run(session),
+            Chosen::Builtin(Builtin::Topology(args)) => topology::run(session, args).await,
             Chosen::Own(command, matches) => generate::run(session, &command, &matches).await,
+            Chosen::Demo(generator, matches) => demo::run(session, &generator, &matches).await,
         }
     })
 }
 
 fn choose(matches: &ArgMatches, commands: Vec<AppCommand>) -> Chosen {
-    if let Some((name, matches)) = matches.subcommand()
-        && let Some(own) = commands.into_iter().find(|command| command.name == name)
-    {
-        return Chosen::Own(own, matches.clone());
+    let mut own = commands.into_iter();
+    match matches.subcommand() {
+        Some((DEMO, matches)) => {
+            if let Some(generator) = own.find(|command| command.is_generator) {
+                return Chosen::Demo(generator, matches.clone());
+            }
+        }
+        Some((name, matches)) => {
+            if let Some(command) = own.find(|command| command.name == name) {
+                return Chosen::Own(command, matches.clone());
+            }
+        }
+        None => {}
     }
     Chosen::Builtin(Builtin::from_arg_matches(matches).unwrap_or_else(|error| error.exit()))
 }

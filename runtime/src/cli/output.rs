@@ -1,6 +1,6 @@
 //! [`Output`]: the answer of a command, on stdout: for people, or as JSON.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
 use serde::Serialize;
 
@@ -15,6 +15,26 @@ pub(super) struct Output {
 impl Output {
     pub(super) fn new(json: bool) -> Self {
         Self { json }
+    }
+
+    /// Whether programs read it.
+    pub(super) fn is_json(self) -> bool {
+        self.json
+    }
+
+    /// Whether somebody looks at it.
+    pub(super) fn is_terminal(self) -> bool {
+        !self.json && io::stdout().is_terminal()
+    }
+
+    /// Text in the place of the text before it, which had so many lines.
+    pub(super) fn redraw(self, text: &str, lines: &mut usize) -> Result<()> {
+        // Cursor up, and all below it cleared.
+        let up = match std::mem::replace(lines, text.lines().count()) {
+            0 => String::new(),
+            lines => format!("\x1b[{lines}A\x1b[J"),
+        };
+        self.text(&format!("{up}{text}"))
     }
 
     /// A line, or what is said in its place to programs.

@@ -9,12 +9,14 @@ use flate2::read::MultiGzDecoder;
 use serde_json::Value;
 
 use super::Session;
+use super::encoder::Encoder;
 use super::launch::connect;
 use super::progress::Progress;
 use crate::client::Client;
 use crate::error::{Error, Result};
 
-pub(super) const EXAMPLES: &str = r#"The bytes are sent as they are given; the key decides the partition as Kafka's Java client would (murmur2).
+pub(super) const EXAMPLES: &str = r#"Key and value are given as text or JSON, and written as the topic's codecs write them; those of topics that the app does
+not declare are sent as they are. The key decides the partition as in Kafka's Java client (murmur2).
 
 Examples:
   send orders '{"account_id":"a17","product_id":"p3","amount":2,"price":9.5}'
@@ -31,21 +33,33 @@ pub(super) struct SendArgs {
     /// Send each line of this file (gzip if it ends in .gz; `-` is stdin)
     #[arg(long, conflicts_with = "record")]
     file: Option<PathBuf>,
+    /// Send key and value as they are, even if the app could not read them
+    #[arg(long)]
+    raw: bool,
     /// The field of each line, a JSON object, that is its key
     #[arg(long, value_name = "FIELD", requires = "file")]
     key_field: Option<String>,
+}
+
+impl SendArgs {
+    fn refused(&self, error: &str) -> String {
+        let topic = &self.topic;
+        format!("topic {topic} does not take it: {error}; --raw sends it nevertheless")
+    }
 }
 
 pub(super) async fn run(session: Session, args: SendArgs) -> Result<()> {
     let kafka = connect(&session.settings)?;
     let mut client = Client::open(&kafka, &session.app, session.wish.clone()).await?;
     client.look_up(&kafka, &args.topic).await?;
+    let codec = session.app.topic_codec(&args.topic);
+    let encoder = Encoder::new(codec.filter(|_| !args.raw));
     let progress = Progress::new(session.output);
     let sent = client.acknowledged();
     let sending = async {
         match &args.file {
-            Some(path) => send_lines(&client, &args, path).await?,
-            None => send_one(&client, &args).await?,
+            Some(path) => send_lines(&client, &args, &encoder, path).await?,
+            None => send_one(&client, &args, &encoder).await?,
         }
         client.flush().await
     };
@@ -53,43 +67,51 @@ pub(super) async fn run(session: Session, args: SendArgs) -> Result<()> {
     progress.finish(sent())
 }
 
-async fn send_one(client: &Client, args: &SendArgs) -> Result<()> {
+async fn send_one(client: &Client, args: &SendArgs, encoder: &Encoder) -> Result<()> {
     let (key, value) = match &args.record[..] {
         [key, value] => (Some(key.as_bytes()), value),
         [value] => (None, value),
         _ => return Err(Error::Usage("give [KEY] VALUE".into())),
     };
-    let value = Some(value.as_bytes());
-    client.send_bytes(&args.topic, key, value).await
+    let refused = |error: String| Error::Usage(args.refused(&error));
+    let key = key.map(|key| encoder.key(key)).transpose();
+    let key = key.map_err(refused)?;
+    let value = encoder.value(value.as_bytes()).map_err(refused)?;
+    let (topic, key) = (&args.topic, key.as_deref());
+    client.send_bytes(topic, key, Some(&value)).await
 }
 
-async fn send_lines(client: &Client, args: &SendArgs, path: &Path) -> Result<()> {
+async fn send_lines(
+    client: &Client,
+    args: &SendArgs,
+    encoder: &Encoder,
+    path: &Path,
+) -> Result<()> {
     let mut lines = open(path)?;
     let mut line = Vec::new();
     for number in 1_u64.. {
-        let at =
-            |error: String| Error::Failed(format!("{}, line {number}: {error}", path.display()));
+        let at = |error: String| {
+            let path = path.display();
+            Error::Failed(format!("{path}, line {number}: {error}"))
+        };
         line.clear();
-        if lines
-            .read_until(b'\n', &mut line)
-            .map_err(|error| at(error.to_string()))?
-            == 0
-            || client.is_stopping()
-        {
+        let read = lines.read_until(b'\n', &mut line)?;
+        if read == 0 || client.is_stopping() {
             break;
         }
-        let value = line.trim_ascii();
-        if value.is_empty() {
+        let text = line.trim_ascii();
+        if text.is_empty() {
             continue;
         }
-        let key = args.key_field.as_deref();
-        let key = key
-            .map(|field| field_of(value, field))
-            .transpose()
-            .map_err(at)?;
-        client
-            .send_bytes(&args.topic, key.as_deref(), Some(value))
-            .await?;
+        let field = args.key_field.as_deref();
+        let key = field.map(|field| field_of(text, field)).transpose();
+        let key = key.map_err(at)?;
+        let refused = |error: String| at(args.refused(&error));
+        let key = key.map(|key| encoder.key(&key)).transpose();
+        let key = key.map_err(refused)?;
+        let value = encoder.value(text).map_err(refused)?;
+        let (topic, key) = (&args.topic, key.as_deref());
+        client.send_bytes(topic, key, Some(&value)).await?;
         if number % 1024 == 0 {
             // So that progress can be told.
             tokio::task::yield_now().await;

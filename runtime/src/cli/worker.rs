@@ -2,16 +2,17 @@
 
 use clap::Args;
 use serde_json::json;
-use tanist_actors::port::{Clock, TokioClock};
 use tokio::sync::watch;
 
 use super::Session;
-use super::launch::launch;
+use super::launch::{Launch, stopped};
+use super::output::Output;
 use crate::error::{Error, Result};
-use crate::node::{Board, NodeExit, Wish};
+use crate::http::Api;
+use crate::node::{NodeExit, Wish};
 
 pub(super) const EXAMPLES: &str = "\
-Ctrl-C or SIGTERM: finishes what is in hand, commits and ends; a second one ends the process at once, and what was not
+Ctrl-C or SIGTERM: finishes what is in hand, commits and ends. A second one ends the process at once, and what was not
 committed is processed again at the next start.
 
 Examples:
@@ -27,26 +28,27 @@ pub(super) struct WorkerArgs {
 }
 
 pub(super) async fn run(session: Session, args: WorkerArgs) -> Result<()> {
-    let clock = TokioClock::system();
-    let wish = if args.until_caught_up {
-        until_caught_up(session.wish)
-    } else {
-        session.wish
+    let launch = Launch::new(session.app, &session.settings)?;
+    let api = launch.api().clone();
+    let wish = match args.until_caught_up {
+        true => until_caught_up(session.wish),
+        false => session.wish,
     };
-    let board = std::sync::Arc::new(Board::default());
-    let exit = launch(session.app, &session.settings, board.clone(), wish).await?;
+    let exit = launch.run(wish).await?;
+    finish(session.output, &api, exit)
+}
+
+/// The last word of a node.
+pub(super) fn finish(output: Output, api: &Api, exit: NodeExit) -> Result<()> {
     let committed = match exit {
         NodeExit::Stopped { committed } => committed,
         NodeExit::Fenced { by } => return Err(Error::Fenced { by }),
     };
-    let (records, totals) = (board.records(), board.totals());
-    let seconds = clock.elapsed().as_secs_f64();
-    let summary = json!({ "records": records, "commits": totals.commits, "seconds": seconds, "committed": committed });
-    session.output.answer(&summary, || {
-        format!(
-            "stopped after {seconds:.1} s: {records} records processed, {} commits",
-            totals.commits
-        )
+    let (records, commits) = (api.board.records(), api.board.totals().commits);
+    let seconds = api.clock.elapsed().as_secs_f64();
+    let summary = json!({ "records": records, "commits": commits, "seconds": seconds, "committed": committed });
+    output.answer(&summary, || {
+        format!("stopped after {seconds:.1} s: {records} records processed in {commits} commits")
     })?;
     if !committed {
         return Err(Error::Failed(
@@ -56,14 +58,13 @@ pub(super) async fn run(session: Session, args: WorkerArgs) -> Result<()> {
     Ok(())
 }
 
-/// The same wish, but for running on.
-fn until_caught_up(mut session: watch::Receiver<Wish>) -> watch::Receiver<Wish> {
+/// To stop when it has caught up, or, when the session ends, before.
+pub(super) fn until_caught_up(session: watch::Receiver<Wish>) -> watch::Receiver<Wish> {
     let (wish, wishes) = watch::channel(Wish::StopWhenCaughtUp);
     tokio::spawn(async move {
-        if session.wait_for(|wish| *wish == Wish::Stop).await.is_ok() {
-            // An error means that the node has ended by itself.
-            let _ = wish.send(Wish::Stop);
-        }
+        stopped(session).await;
+        // An error means that the node has ended by itself.
+        let _ = wish.send(Wish::Stop);
     });
     wishes
 }

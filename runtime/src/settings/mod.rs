@@ -9,7 +9,7 @@ mod layer;
 mod rows;
 mod value;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -48,6 +48,7 @@ pub(crate) struct Settings {
     pub(crate) log: Option<String>,
     /// Properties for the Kafka client, by librdkafka's names.
     pub(crate) kafka: BTreeMap<String, String>,
+    given: BTreeSet<&'static str>,
 }
 
 impl Settings {
@@ -73,6 +74,7 @@ impl Settings {
             transaction_timeout: kafka.transaction_timeout,
             log: None,
             kafka: BTreeMap::new(),
+            given: BTreeSet::new(),
         }
     }
 
@@ -119,7 +121,14 @@ impl Settings {
             // Its value is not shown: it may have been meant for a password.
             return Err(fault(unknown(key), None));
         };
-        (row.set)(self, value).map_err(|problem| fault(problem, Some(value.to_owned())))
+        (row.set)(self, value).map_err(|problem| fault(problem, Some(value.to_owned())))?;
+        self.given.insert(row.flag);
+        Ok(())
+    }
+
+    /// Whether somebody has given the setting of this flag.
+    pub(crate) fn is_given(&self, flag: &str) -> bool {
+        self.given.contains(flag)
     }
 
     /// As the Kafka client takes them.
@@ -204,8 +213,6 @@ fn edits(a: &str, b: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
 
     fn layer(source: Source, entries: &[(&str, &str)]) -> Layer {
@@ -235,6 +242,7 @@ mod tests {
                 .collect();
             let settings = Settings::resolve("app", &layers).expect("all of it is right");
             assert_eq!(settings.workers as usize, given);
+            assert!(settings.is_given("workers") && !settings.is_given("broker"));
         }
     }
 
