@@ -1,6 +1,11 @@
 //! Tanist: stateful stream processing on Kafka with supervised actors.
 //!
-//! An [`app::App`] declares topics, tables and agents; a [`node::Node`] runs it.
+//! A program declares its topics, tables and agents in an [`app::App`] and hands itself over to it with
+//! [`App::main`](app::App::main), which gives it a command line: run a node, send records, ask for tables, start an embedded
+//! broker. [`testing::TestApp`] runs the same app without a broker, on virtual time.
+//!
+//! The way through the crate: `cli` reads the command line and `settings`; `node` joins the app's nodes, takes its shards and
+//! runs workers (crate `tanist-actors`), which reach the world through ports: [`kafka`] and [`store`], or [`memory`].
 
 pub mod app;
 mod cli;
