@@ -18,92 +18,24 @@ use tokio::sync::Notify;
 
 use super::clock::Deadline;
 use super::context::Context;
-use super::error::{Failure, Remedy, is_transient, refused};
+use super::error::{Failure, is_transient, refused};
 use super::fence;
 use super::log::{self, Prepared};
 use super::publisher::NO_ANSWER;
 use super::{Kafka, Shared};
 
-/// How long one try may take. The whole call goes on trying, see `KafkaSettings::broker_timeout`.
-const ATTEMPT: Duration = Duration::from_secs(5);
-/// Between two tries: at first, and at most.
-const PAUSES: Range<Duration> = Duration::from_millis(50)..Duration::from_secs(2);
-
 impl Shared {
-    /// Makes a blocking call, off this thread, until a broker answers or the limit is reached.
-    pub(super) async fn ask<T, E>(
-        self: &Arc<Self>,
-        what: &str,
-        call: impl Fn(&Self) -> Result<T, E> + Send + Sync + 'static,
-    ) -> Result<T, BrokerError>
-    where
-        T: Send + 'static,
-        E: Into<Failure>,
-    {
-        let call = Arc::new(call);
-        self.keep_trying(what, || {
-            let (shared, call) = (self.clone(), call.clone());
-            let running =
-                tokio::task::spawn_blocking(move || call(&shared).map_err(Into::<Failure>::into));
-            async {
-                running
-                    .await
-                    .unwrap_or_else(|_| Err(KafkaError::Canceled.into()))
-            }
-        })
-        .await
-    }
-
-    /// Waits in between, longer and longer.
-    async fn keep_trying<T, F>(
-        &self,
-        what: &str,
-        mut attempt: impl FnMut() -> F,
-    ) -> Result<T, BrokerError>
-    where
-        F: Future<Output = Result<T, Failure>>,
-    {
-        let deadline = self.settings.broker_timeout.map(Deadline::after);
-        let mut pause = PAUSES.start;
-        loop {
-            let failure = match attempt().await {
-                Ok(value) => return Ok(value),
-                Err(failure) => failure,
-            };
-            let trouble = self.link.trouble();
-            if trouble.refused {
-                return Err(refused(what, trouble.reason));
-            }
-            // What broke the connection says more than that the call ran out of time.
-            let reason = match failure.remedy {
-                Remedy::None => return Err(refused(what, failure.reason)),
-                Remedy::Contact if !trouble.reason.is_empty() => trouble.reason,
-                Remedy::Contact | Remedy::Time => failure.reason,
-            };
-            tracing::debug!(reason, "could not {what} yet");
-            if deadline.is_some_and(Deadline::has_passed) {
-                let address = self.link.brokers().to_owned();
-                return Err(BrokerError::Unreachable { address, reason });
-            }
-            if failure.remedy == Remedy::Contact {
-                self.link.waits(what);
-            }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(PAUSES.end);
-        }
-    }
-
     /// Fences the producers of `ids`.
     pub(super) async fn fence(
         self: &Arc<Self>,
         ids: Vec<TransactionalId>,
     ) -> Result<(), BrokerError> {
-        self.ask("fence producers", move |shared| {
+        self.ask("fence producers", move |shared, limit| {
             let settings = &shared.settings;
             if !settings.is_plaintext() {
-                return log::fence_by_producers(shared, &ids);
+                return log::fence_by_producers(shared, &ids, limit);
             }
-            let deadline = Deadline::after(ATTEMPT);
+            let deadline = Deadline::after(limit);
             fence::fence(
                 &settings.brokers,
                 &ids,
@@ -115,7 +47,7 @@ impl Shared {
         .await
     }
 
-    async fn create(&self, topics: &[TopicSpec]) -> Result<(), Failure> {
+    async fn create(&self, topics: &[TopicSpec], limit: Duration) -> Result<(), Failure> {
         let admin: AdminClient<Context> = self
             .settings
             .admin(&self.settings.group)
@@ -123,8 +55,8 @@ impl Shared {
         let new: Vec<NewTopic<'_>> = topics.iter().map(new_topic).collect();
         // The broker waits for as long until all of them have a leader that everybody knows.
         let options = AdminOptions::new()
-            .request_timeout(Some(ATTEMPT))
-            .operation_timeout(Some(ATTEMPT));
+            .request_timeout(Some(limit))
+            .operation_timeout(Some(limit));
         let all_created = admin.create_topics(&new, &options).await;
         // It ends within a tenth of a second, for which nobody has to wait.
         tokio::task::spawn_blocking(move || drop(admin));
@@ -154,10 +86,14 @@ fn new_topic(spec: &TopicSpec) -> NewTopic<'_> {
 const BROKERS_DEFAULT: i32 = -1;
 
 /// Those of `names` that exist and have a leader in each partition.
-pub(super) fn topics_of(client: &BaseConsumer<Context>, names: &[Arc<str>]) -> KafkaResult<Topics> {
+pub(super) fn topics_of(
+    client: &BaseConsumer<Context>,
+    names: &[Arc<str>],
+    limit: Duration,
+) -> KafkaResult<Topics> {
     let mut topics = Topics::new();
     for name in names {
-        let metadata = client.fetch_metadata(Some(name), ATTEMPT)?;
+        let metadata = client.fetch_metadata(Some(name), limit)?;
         for topic in metadata.topics() {
             let error = topic.error().map(RDKafkaErrorCode::from);
             let leaderless = topic
@@ -190,8 +126,9 @@ fn offsets_at(
     client: &BaseConsumer<Context>,
     partitions: &[TopicPartition],
     position: Position,
+    limit: Duration,
 ) -> KafkaResult<Vec<Offset>> {
-    let list = client.offsets_for_times(list_of(partitions, position)?, ATTEMPT)?;
+    let list = client.offsets_for_times(list_of(partitions, position)?, limit)?;
     partitions
         .iter()
         .map(|partition| {
@@ -221,8 +158,9 @@ type Committed = BTreeMap<TopicPartition, CommittedOffset>;
 fn committed_of(
     client: &BaseConsumer<Context>,
     partitions: &[TopicPartition],
+    limit: Duration,
 ) -> KafkaResult<Committed> {
-    let list = client.committed_offsets(list_of(partitions, Position::Invalid)?, ATTEMPT)?;
+    let list = client.committed_offsets(list_of(partitions, Position::Invalid)?, limit)?;
     let mut committed = Committed::new();
     for element in list.elements() {
         element.error()?;
@@ -241,7 +179,7 @@ fn committed_of(
 impl Broker for Kafka {
     fn topics<'a>(&'a self, names: &'a [Arc<str>]) -> PortFuture<'a, Result<Topics, BrokerError>> {
         let names = names.to_vec();
-        let topics = move |shared: &Shared| topics_of(&shared.admin, &names);
+        let topics = move |shared: &Shared, limit| topics_of(&shared.admin, &names, limit);
         Box::pin(self.shared.ask("look up topics", topics))
     }
 
@@ -253,15 +191,18 @@ impl Broker for Kafka {
             if topics.is_empty() {
                 return Ok(());
             }
-            let create = || self.shared.create(topics);
+            let create = |limit| self.shared.create(topics, limit);
             self.shared.keep_trying("create topics", create).await?;
             // Other brokers, and our own clients, may hear of them a little later.
             let names: Vec<Arc<str>> = topics.iter().map(|topic| topic.name.clone()).collect();
-            let all_there = move |shared: &Shared| match topics_of(&shared.admin, &names)?.len() {
-                found if found == names.len() => Ok(()),
-                _ => Err(KafkaError::MetadataFetch(
+            let all_there = move |shared: &Shared, limit| {
+                let found = topics_of(&shared.admin, &names, limit)?;
+                if found.len() == names.len() {
+                    return Ok(());
+                }
+                Err(KafkaError::MetadataFetch(
                     RDKafkaErrorCode::LeaderNotAvailable,
-                )),
+                ))
             };
             self.shared.ask("see the new topics", all_there).await
         })
@@ -272,12 +213,12 @@ impl Broker for Kafka {
         partitions: &'a [TopicPartition],
     ) -> PortFuture<'a, Result<BTreeMap<TopicPartition, Range<Offset>>, BrokerError>> {
         let partitions = partitions.to_vec();
-        Box::pin(self.shared.ask("look up offsets", move |shared| {
+        Box::pin(self.shared.ask("look up offsets", move |shared, limit| {
             if partitions.is_empty() {
                 return Ok(BTreeMap::new());
             }
-            let first = offsets_at(&shared.admin, &partitions, Position::Beginning)?;
-            let end = offsets_at(&shared.admin, &partitions, Position::End)?;
+            let first = offsets_at(&shared.admin, &partitions, Position::Beginning, limit)?;
+            let end = offsets_at(&shared.admin, &partitions, Position::End, limit)?;
             let ranges = first.into_iter().zip(end).map(|(first, end)| first..end);
             KafkaResult::Ok(partitions.iter().cloned().zip(ranges).collect())
         }))
@@ -289,17 +230,20 @@ impl Broker for Kafka {
         partitions: &'a [TopicPartition],
     ) -> PortFuture<'a, Result<Committed, BrokerError>> {
         let (group, partitions) = (group.to_owned(), partitions.to_vec());
-        Box::pin(self.shared.ask("look up committed offsets", move |shared| {
-            if partitions.is_empty() {
-                return Ok(Committed::new());
-            }
-            if group == shared.settings.group {
-                return committed_of(&shared.admin, &partitions);
-            }
-            let context = Context::new("group", shared.link.clone());
-            let client = shared.settings.admin(&group).create_with_context(context)?;
-            committed_of(&client, &partitions)
-        }))
+        Box::pin(
+            self.shared
+                .ask("look up committed offsets", move |shared, limit| {
+                    if partitions.is_empty() {
+                        return Ok(Committed::new());
+                    }
+                    if group == shared.settings.group {
+                        return committed_of(&shared.admin, &partitions, limit);
+                    }
+                    let context = Context::new("group", shared.link.clone());
+                    let client = shared.settings.admin(&group).create_with_context(context)?;
+                    committed_of(&client, &partitions, limit)
+                }),
+        )
     }
 
     fn fence<'a>(&'a self, ids: &'a [TransactionalId]) -> PortFuture<'a, Result<(), BrokerError>> {

@@ -8,9 +8,6 @@ use rdkafka::client::{Client, ClientContext};
 use rdkafka::error::KafkaResult;
 use tokio::sync::watch;
 
-/// How long one try to connect may take.
-const CONNECT_LIMIT: Duration = Duration::from_secs(5);
-
 /// Whether the brokers answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Contact {
@@ -88,10 +85,20 @@ impl Link {
         self.suspected.load(Ordering::Relaxed)
     }
 
+    /// Done when the brokers are not known to be away.
+    pub(super) async fn found(&self) {
+        let mut contact = self.contact();
+        // An error would mean that there is no sender any more, which is here.
+        let _ = contact.wait_for(|contact| *contact != Contact::Lost).await;
+    }
+
     /// A broker has answered.
     pub(super) fn answered(&self) {
         self.suspected.store(false, Ordering::Relaxed);
         *locked(&self.trouble) = Trouble::default();
+        if *self.contact.borrow() == Contact::Reachable {
+            return;
+        }
         if self.contact.send_replace(Contact::Reachable) == Contact::Lost {
             tracing::info!(brokers = self.brokers, "Kafka answers again");
         }
@@ -119,11 +126,11 @@ pub(super) fn probe<C: ClientContext>(client: &Client<C>, limit: Duration) -> Ka
 }
 
 /// Waits until `client` is connected. What a client does when it is not is often done again only half a second later.
-pub(super) fn connect<C: ClientContext>(client: &Client<C>) -> KafkaResult<()> {
+pub(super) fn connect<C: ClientContext>(client: &Client<C>, limit: Duration) -> KafkaResult<()> {
     // Answered by a bootstrap server, to which the connection is closed when the brokers are known by it; then by a
     // broker.
-    probe(client, CONNECT_LIMIT)?;
-    probe(client, CONNECT_LIMIT)
+    probe(client, limit / 2)?;
+    probe(client, limit / 2)
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -24,9 +24,6 @@ use super::publisher::{Answer, NO_ANSWER, Publisher};
 use super::raw::Producer;
 use super::transaction::Transactions;
 
-/// How long one try to initialise a producer may take.
-const INIT_LIMIT: Duration = Duration::from_secs(10);
-
 /// A log on its way to its worker.
 pub(super) struct Prepared {
     shared: Arc<Shared>,
@@ -46,13 +43,15 @@ impl Prepared {
         tokio::try_join!(
             // Rolls back what a predecessor left open, which `init_transactions` would wait half a second for.
             shared.fence(vec![id.clone()]),
-            shared.ask("connect a producer", move |_| connect(
-                producing.client().client()
-            )),
-            shared.ask("connect a consumer", move |_| connect(consuming.client())),
+            shared.ask("connect a producer", move |_, limit| {
+                connect(producing.client().client(), limit)
+            }),
+            shared.ask("connect a consumer", move |_, limit| {
+                connect(consuming.client(), limit)
+            }),
         )?;
         let initialised = producer.clone();
-        let initialise = move |_: &Shared| initialised.client().init_transactions(INIT_LIMIT);
+        let initialise = move |_: &Shared, limit| initialised.client().init_transactions(limit);
         shared.ask("initialise a producer", initialise).await?;
         let groups = Groups::new(&shared.settings, &consumer);
         let limit = shared.settings.commit_timeout;
@@ -68,15 +67,19 @@ impl Prepared {
 
 /// Fences `ids` where brokers are not to be spoken to in the clear, and only librdkafka knows how to log in. Slower, see
 /// [`super::fence`].
-pub(super) fn fence_by_producers(shared: &Shared, ids: &[TransactionalId]) -> Result<(), Failure> {
+pub(super) fn fence_by_producers(
+    shared: &Shared,
+    ids: &[TransactionalId],
+    limit: Duration,
+) -> Result<(), Failure> {
     tracing::info!(
         "fencing by librdkafka, which takes up to a second: the broker asks for TLS or SASL"
     );
     let take_over = |id| {
         let producer =
             producer(shared, id).map_err(|error| KafkaError::ClientCreation(error.to_string()))?;
-        connect(producer.client().client())?;
-        producer.client().init_transactions(INIT_LIMIT)
+        connect(producer.client().client(), limit)?;
+        producer.client().init_transactions(limit)
     };
     thread::scope(|scope| {
         let all: Vec<_> = ids
@@ -151,5 +154,43 @@ impl Log for KafkaLog {
             answer.await.unwrap_or(Err(NO_ANSWER)).map_err(unknown)?;
             Ok(outputs)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kafka::{Kafka, KafkaSettings};
+    use tanist_actors::port::{Broker, CommitRecord, TopicId};
+    use tanist_broker::{Config, EmbeddedBroker};
+    use tanist_cluster::{MemberId, Partition, WorkerIndex};
+
+    #[tokio::test]
+    async fn where_only_librdkafka_can_log_in_it_fences_too() {
+        let broker = EmbeddedBroker::start(Config::default()).unwrap();
+        let settings = KafkaSettings::new(broker.address().to_string(), "app");
+        let kafka = Kafka::new(settings).unwrap();
+        let ids = [0, 1].map(|worker| TransactionalId::of("app", MemberId(0), WorkerIndex(worker)));
+        let zombie = kafka.log(&ids[0]).await.unwrap().build();
+        let shared = kafka.shared.clone();
+        let fence = move || fence_by_producers(&shared, &ids, Duration::from_secs(20)).is_ok();
+        assert!(tokio::task::spawn_blocking(fence).await.unwrap());
+        let commit = Commit {
+            topics: Arc::from([Arc::from("output")]),
+            records: vec![CommitRecord {
+                topic: TopicId(0),
+                partition: Partition(0),
+                key: None,
+                value: None,
+                timestamp: None,
+                headers: None,
+            }],
+            bytes: Vec::new(),
+            group: "app".into(),
+            offsets: Vec::new(),
+            states: Vec::new(),
+        };
+        let error = zombie.commit(commit).await.err();
+        assert!(matches!(error, Some(CommitError::Fenced(_))), "{error:?}");
     }
 }

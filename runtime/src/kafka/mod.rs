@@ -11,6 +11,7 @@
 //! [`Log`]: tanist_actors::port::Log
 
 mod admin;
+mod ask;
 mod clock;
 mod consumer;
 mod context;

@@ -33,7 +33,7 @@ fn run(shared: &Weak<Shared>) {
         }
         for consumer in shared.consumers_in_use() {
             consumer.serve();
-            consumer.look_for_lost_partitions(|names| topics_of(&shared.admin, names));
+            consumer.look_for_lost_partitions(|names| topics_of(&shared.admin, names, PROBE));
         }
         if shared.link.is_suspected() || shared.link.is_lost() {
             match probe(shared.admin.client(), PROBE) {
