@@ -67,7 +67,7 @@ impl Input {
                     check: check_tanist,
                 },
                 Contestant {
-                    name: "tanist keyed, at_least_once",
+                    name: "tanist keyed at_least_once",
                     command: |stage| {
                         let guarantee = ["--guarantee", "at_least_once"];
                         tanist_contestant::command(stage, "account", &guarantee)
