@@ -68,9 +68,15 @@ const CRATES: &[CrateRule] = &[
     },
     CrateRule {
         package: "tanist-bench",
-        uses: &["tanist", "tanist-broker", "tanist-tests"],
-        never: &[],
-        why: "benchmarks measure what users run",
+        uses: &[
+            "tanist",
+            "tanist-actors",
+            "tanist-broker",
+            "tanist-cluster",
+            "tanist-tests",
+        ],
+        never: &["actix", "actix-web"],
+        why: "benchmarks run what users run, and look into the stores that it leaves behind",
     },
 ];
 
