@@ -51,6 +51,11 @@ impl TestBroker {
         &self.bootstrap
     }
 
+    /// Whether other tests, and former runs, use it too.
+    pub fn is_shared(&self) -> bool {
+        self.embedded.is_none()
+    }
+
     /// The embedded broker behind it.
     pub fn inner(&self) -> &EmbeddedBroker {
         self.embedded

@@ -1,0 +1,4 @@
+//! Nodes as processes that are killed, frozen, doubled and badly fed, while an independent reader counts.
+
+#[path = "nodes/kills.rs"]
+mod kills;
