@@ -21,6 +21,7 @@ pub mod testing;
 
 pub use error::{Error, Result};
 pub use settings::{SettingFault, SettingFaults, Source};
+pub use tanist_actors::codec;
 
 /// What a program with agents usually needs.
 pub mod prelude {
