@@ -128,7 +128,8 @@ pub enum CommitError {
     /// It did not happen, and never will: all of it was rolled back.
     #[error("the transaction was aborted: {0}")]
     Aborted(String),
-    /// Whether it happened is not known, but it is decided by now: what the log holds is the truth.
+    /// Whether it happened is not known. It is decided once the id has a new log ([`super::Broker::log`]): what can be
+    /// read then is the truth.
     #[error("the outcome of the transaction is not known: {0}")]
     Unknown(String),
     /// Another member has taken over the transactional id: nothing may be written any more (S1).

@@ -86,7 +86,8 @@ pub struct Pulled {
 /// partition alone. Dropping the source gives the partition back.
 pub trait Source {
     /// The next records, at most `max_records`, without waiting. When it returns fewer than `max_records`, the
-    /// `Notify` given to [`Log::open`] is notified as soon as there is more: records, an end or an error.
+    /// `Notify` given to [`Log::open`] is notified as soon as there is more: records, an end or an error. It may be
+    /// notified without cause, too.
     fn pull(&mut self, max_records: usize) -> Result<Pulled, LogError>;
 
     /// Goes on from `to`: the next record handed out is the first visible one at or after it; nothing read ahead
@@ -110,7 +111,9 @@ pub trait Log {
     /// One at a time: the next is given only after this one's answer. After an error this log is done with: nothing of
     /// `commit` that is not visible already may become visible later (the transaction was aborted, or is fenced and
     /// rolled back by whoever initialises the id next), and the worker comes back with a new log, for a producer that
-    /// has been in doubt must not be used again (KIP-890).
+    /// has been in doubt must not be used again (KIP-890). Where a commit succeeded after a doubt, the next one is
+    /// answered with [`CommitError::Aborted`] for that reason: only the worker may take the id up again, since it has to
+    /// announce that.
     fn commit(&self, commit: Commit) -> LocalPortFuture<'static, Result<Commit, CommitError>>;
 
     /// Sends `outputs` (their `records`; no offsets, no state) at once, by an idempotent producer outside of

@@ -82,3 +82,57 @@ fn new_record(record: &CommitRecord, bytes: &Bytes, now: Millis) -> NewRecord {
             .map_or(now, |timestamp| Millis(timestamp.0)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tanist_actors::port::TopicId;
+    use tanist_cluster::Partition;
+
+    use super::*;
+
+    /// A commit of records of these sizes, all to one partition.
+    fn commit(sizes_bytes: &[usize]) -> Commit {
+        let mut bytes = Vec::new();
+        let record = |size_bytes: &usize| {
+            let start = bytes.len() as u32;
+            bytes.resize(bytes.len() + size_bytes, 0);
+            let end = bytes.len() as u32;
+            CommitRecord {
+                topic: TopicId(0),
+                partition: Partition(3),
+                key: None,
+                value: Some(Span { start, end }),
+                timestamp: None,
+                headers: None,
+            }
+        };
+        Commit {
+            topics: Arc::from([Arc::from("t")]),
+            records: sizes_bytes.iter().map(record).collect(),
+            bytes,
+            group: "g".into(),
+            offsets: Vec::new(),
+            states: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn batches_keep_their_order_and_their_bounds() {
+        for (sizes_bytes, lengths) in [
+            (vec![1; 10], vec![10]),
+            (vec![1; MAX_RECORDS + 1], vec![MAX_RECORDS, 1]),
+            (vec![MAX_BYTES / 2; 5], vec![2, 2, 1]),
+            (vec![1, MAX_BYTES + 1, 1], vec![1, 1, 1]),
+        ] {
+            let batches = batches_of(&commit(&sizes_bytes), Millis(0));
+            let row = &batches[&TopicPartition::new("t", 3)];
+            let cut: Vec<usize> = row.iter().map(|batch| batch.records.len()).collect();
+            assert_eq!(cut, lengths);
+            let indices = row.iter().flat_map(|batch| batch.indices.iter().copied());
+            assert!(indices.eq(0..sizes_bytes.len()));
+            assert_eq!(batches.len(), 1);
+        }
+    }
+}

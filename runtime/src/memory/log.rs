@@ -52,9 +52,7 @@ impl Log for MemoryLog {
     fn commit(&self, mut commit: Commit) -> LocalPortFuture<'static, Result<Commit, CommitError>> {
         let state = Rc::clone(&self.transactions);
         Box::pin(async move {
-            let unfinished = "a commit before it did not come to its end: make a new log";
-            let unfinished = CommitError::Aborted(unfinished.to_owned());
-            let mut transactions = match state.replace(Err(unfinished)) {
+            let mut transactions = match state.replace(Err(given_up())) {
                 Ok(transactions) => transactions,
                 Err(error) => {
                     *state.borrow_mut() = Err(error.clone());
@@ -63,6 +61,7 @@ impl Log for MemoryLog {
             };
             let outcome = transactions.carry_out(&commit).await;
             *state.borrow_mut() = match &outcome {
+                Ok(_) if transactions.is_doubted() => Err(given_up()),
                 Ok(_) => Ok(transactions),
                 Err(error) => Err(error.clone()),
             };
@@ -84,4 +83,11 @@ impl Log for MemoryLog {
             Ok(outputs)
         })
     }
+}
+
+/// What a commit is told that follows one that was dropped, or left a doubt.
+fn given_up() -> CommitError {
+    let reason =
+        "the producer was given up, for a request of its last transaction was not answered";
+    CommitError::Aborted(reason.to_owned())
 }

@@ -24,7 +24,8 @@ pub(super) struct Producer {
     transactional: bool,
     /// The number of the next record of each partition.
     sequences: BTreeMap<TopicPartition, i32>,
-    /// A request was not answered: it may come to the broker at any time, until a new epoch shuts it out.
+    /// A request was not answered: it may still come to the broker, and into a later transaction, unless a new epoch shuts
+    /// it out (KIP-890).
     doubted: AtomicBool,
 }
 
@@ -49,22 +50,7 @@ impl Producer {
         })
     }
 
-    /// Takes the next epoch of this very producer, which shuts out requests of its own that are still on the way. Unlike
-    /// [`start`](Self::start) it fails if another producer has taken over meanwhile: who was fenced stays so.
-    pub(super) async fn renew(&mut self, transactional_id: &str) -> Result<(), Refusal> {
-        let current = Some(self.identity);
-        self.identity = self
-            .wire
-            .insist(|port, now| {
-                port.init_producer(Some(transactional_id), TRANSACTION_TIMEOUT, current, now)
-            })
-            .await?;
-        self.sequences.clear();
-        self.doubted.store(false, Ordering::Relaxed);
-        Ok(())
-    }
-
-    /// Whether a request has not been answered in this epoch.
+    /// Whether a request has not been answered.
     pub(super) fn is_doubted(&self) -> bool {
         self.doubted.load(Ordering::Relaxed)
     }

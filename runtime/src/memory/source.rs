@@ -183,9 +183,9 @@ impl Queue {
         if state.room_records() == 0 {
             return;
         }
-        let as_before = port.peek(&self.address).is_ok_and(|bounds| {
-            bounds.last_stable <= state.position && bounds.start <= state.position
-        });
+        let as_before = port
+            .peek(&self.address)
+            .is_ok_and(|bounds| bounds.last_stable <= state.position);
         if !as_before {
             self.wake.notify_one();
         }
@@ -198,15 +198,17 @@ impl Source for MemorySource {
         let count = max_records.min(state.records.len());
         let records: Vec<LogRecord> = state.records.drain(..count).collect();
         let mut pulled = Pulled::default();
-        if !state.records.is_empty() {
-            // The end or the failure comes after them.
-        } else if std::mem::take(&mut state.unsaid_end) {
-            pulled.reached = Some(Offset(state.position));
-        } else if let Some(failure) = &state.failure {
-            if records.is_empty() {
-                return Err(failure.clone());
+        // The end and the failure come behind the records.
+        if state.records.is_empty() {
+            if std::mem::take(&mut state.unsaid_end) {
+                pulled.reached = Some(Offset(state.position));
             }
-            self.queue.ready.notify_one();
+            if let Some(failure) = &state.failure {
+                if records.is_empty() && pulled.reached.is_none() {
+                    return Err(failure.clone());
+                }
+                self.queue.ready.notify_one();
+            }
         }
         if !records.is_empty() {
             pulled.batch = Some(Box::new(MemoryBatch(records)));

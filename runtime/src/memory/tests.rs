@@ -20,11 +20,14 @@ use super::MemoryBroker;
 
 const GROUP: &str = "group";
 
-/// Runs a test on virtual time.
+/// Runs a test on virtual time, of which it has an hour.
 fn on_virtual_time<T>(test: impl Future<Output = T>) -> T {
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let runtime = builder.enable_time().start_paused(true).build().unwrap();
-    runtime.block_on(test)
+    runtime.block_on(async {
+        let ended = tokio::time::timeout(Duration::from_secs(3_600), test).await;
+        ended.expect("it ends within an hour of virtual time")
+    })
 }
 
 /// A broker with topics `a` and `b` of one partition each.
@@ -99,7 +102,7 @@ fn partition(topic: &str) -> TopicPartition {
     TopicPartition::new(topic, Partition(0))
 }
 
-/// The text in both topics, and as the metadata of the offset of the first.
+/// The text as key and value in both topics, and as the metadata of the offset of the first.
 fn commit(text: &str) -> Commit {
     let span = Span {
         start: 0,
@@ -108,7 +111,7 @@ fn commit(text: &str) -> Commit {
     let record = |topic| CommitRecord {
         topic: TopicId(topic),
         partition: Partition(0),
-        key: None,
+        key: Some(span),
         value: Some(span),
         timestamp: None,
         headers: None,

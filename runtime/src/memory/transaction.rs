@@ -32,10 +32,6 @@ impl Transactions {
         if commit.records.is_empty() && commit.offsets.is_empty() {
             return Ok(Vec::new());
         }
-        // A request of the last transaction that is still on the way would otherwise end up in this one (KIP-890).
-        if self.producer.is_doubted() {
-            self.renew().await.map_err(failed)?;
-        }
         let batches = batches_of(commit, self.producer.wire.now());
         let offsets = match self.fill(commit, &batches).await {
             Ok(offsets) => offsets,
@@ -43,7 +39,7 @@ impl Transactions {
         };
         match self.end(Outcome::Commit).await {
             Ok(()) => Ok(offsets),
-            Err(refusal) if is_silence(refusal) => Err(self.settle(refusal).await),
+            Err(refusal) if is_silence(refusal) => Err(CommitError::Unknown(refusal.to_string())),
             Err(refusal) => Err(self.abort(refusal).await),
         }
     }
@@ -73,15 +69,6 @@ impl Transactions {
         Ok(offsets)
     }
 
-    /// Goes on in a new epoch, which shuts out what is still on the way. That may already have opened a transaction again, of
-    /// which a new epoch would make the broker believe that it takes over from somebody else: so it is aborted first.
-    async fn renew(&mut self) -> Result<(), Refusal> {
-        match self.end(Outcome::Abort).await {
-            Err(refusal) if refusal.is_fenced() => Err(refusal),
-            _ => self.producer.renew(self.id.as_str()).await,
-        }
-    }
-
     fn identity(&self) -> Identity {
         self.producer.identity
     }
@@ -94,7 +81,12 @@ impl Transactions {
         self.producer.wire.repeat(call, pause).await
     }
 
-    /// Ends the transaction. Not asked again when there is no answer: a late one could end the next transaction.
+    /// Whether no other transaction may follow, see [`Producer`].
+    pub(super) fn is_doubted(&self) -> bool {
+        self.producer.is_doubted()
+    }
+
+    /// Ends the transaction. Asks once: a worker is to meet what it meets when Kafka's client gives up waiting.
     async fn end(&self, outcome: Outcome) -> Result<(), Refusal> {
         let (id, producer) = (self.id.as_str(), self.identity());
         let end = |port: &BrokerPort, now| port.end_transaction(id, producer, outcome, now);
@@ -109,20 +101,6 @@ impl Transactions {
             Err(refusal) if refusal.is_fenced() => failed(refusal),
             _ => failed(cause),
         }
-    }
-
-    /// Sees to it that the transaction, of which it is not known whether it was committed, is decided by now: a new epoch
-    /// shuts the request out if it is still on the way.
-    async fn settle(&mut self, cause: Refusal) -> CommitError {
-        match self.renew().await {
-            Ok(()) => {}
-            // Who fenced this producer has thereby decided.
-            Err(refusal) if refusal.is_fenced() => {}
-            Err(refusal) => {
-                tracing::warn!(id = %self.id, %refusal, "the outcome of a commit is still open")
-            }
-        }
-        CommitError::Unknown(cause.to_string())
     }
 }
 
