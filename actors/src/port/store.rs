@@ -101,11 +101,6 @@ pub trait Store: Send + Sync + 'static {
     /// Writes all of `changes`, or nothing. Visible to reads when it returns.
     fn apply(&self, changes: &Changes) -> Result<(), StoreError>;
 
-    /// The same, for the great lot of a restore: an implementation may take a cheaper way, and more memory.
-    fn ingest(&self, changes: Changes) -> Result<(), StoreError> {
-        self.apply(&changes)
-    }
-
     /// When it returns, all that was applied survives a crash.
     fn flush(&self) -> Result<(), StoreError>;
 }

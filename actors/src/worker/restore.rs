@@ -12,8 +12,9 @@ use crate::port::{Store, TopicPartition};
 use crate::shard::{ShardState, ShardStatus};
 use crate::table::{INPUTS_KEY, Replay};
 
-/// Bytes of changelog that are put into the store at a time.
-const CHUNK_BYTES: usize = 32 << 20;
+/// Bytes of changelog that are put into the store at a time. More costs memory, in every shard that is restored, and
+/// saves nothing.
+const CHUNK_BYTES: usize = 1 << 20;
 /// Records that are pulled at a time.
 const BATCH_RECORDS: usize = 1000;
 
@@ -160,7 +161,7 @@ impl Worker {
         replay: &mut Replay,
     ) -> Result<(), ActivateError> {
         let (store, changes) = (store.clone(), replay.take());
-        self.off_thread(move || store.ingest(changes)).await
+        self.off_thread(move || store.apply(&changes)).await
     }
 }
 

@@ -4,7 +4,6 @@
 //! lock                     held while the node runs; says by which process
 //! app.json                 whose directory this is
 //! shards/{group}-{n}/      one RocksDB a shard
-//! ingest/                  files on their way into a shard, removed at the next start
 //! ```
 
 use std::fs::{self, File, TryLockError};
@@ -110,7 +109,6 @@ impl DataDir {
             _lock: lock,
         };
         dir.check_app(app)?;
-        dir.clear_ingest()?;
         create_dir(&dir.path.join("shards"))?;
         Ok(dir)
     }
@@ -120,11 +118,6 @@ impl DataDir {
         let group = escape(shard.group.as_str());
         let name = format!("{group}-{}", shard.partition);
         self.path.join("shards").join(name)
-    }
-
-    /// Where files are written before they go into the store of `shard`.
-    pub(super) fn ingest(&self) -> PathBuf {
-        self.path.join("ingest")
     }
 
     fn check_app(&self, app: &str) -> Result<(), DataDirError> {
@@ -171,16 +164,6 @@ impl DataDir {
         };
         write().map_err(io_error("writing", &draft))?;
         fs::rename(&draft, &file).map_err(io_error("writing", &file))
-    }
-
-    fn clear_ingest(&self) -> Result<(), DataDirError> {
-        let path = self.ingest();
-        match fs::remove_dir_all(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(io_error("clearing", &path)(error))
-            }
-            _ => create_dir(&path),
-        }
     }
 }
 
@@ -322,16 +305,5 @@ mod tests {
         }
         let plain = dir.shard(&ShardId::new("order.lines-by_account", 3));
         assert!(plain.ends_with("shards/order.lines-by_account-3"));
-    }
-
-    #[test]
-    fn what_an_ingest_left_behind_is_removed_at_the_next_start() {
-        let path = tempfile::tempdir().unwrap();
-        let dir = DataDir::open(path.path(), "orders").unwrap();
-        let file = dir.ingest().join("1.sst");
-        fs::write(&file, "half").unwrap();
-        drop(dir);
-        DataDir::open(path.path(), "orders").unwrap();
-        assert!(!file.exists());
     }
 }

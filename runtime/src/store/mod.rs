@@ -1,22 +1,22 @@
 //! The stores of a node on its disk, in RocksDB: the production form of the ports [`Store`] and [`Stores`].
 //!
 //! [`RocksStores`] holds the node's data directory (`data_dir`) and opens the shards (`node`), each a RocksDB of
-//! its own (`shard`) set up by `options`. A restore takes the way through sorted files (`ingest`).
+//! its own (`shard`), set up by `options`.
 
 mod data_dir;
 mod error;
-mod ingest;
 mod node;
 mod options;
 mod shard;
+mod sorted;
 #[cfg(test)]
 mod tests;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tanist_actors::port::{Store, StoreError, Stores};
-use tanist_cluster::ShardId;
+pub use tanist_actors::port::{Changes, KeyRange, Order, Page, Store, StoreError, Stores};
+pub use tanist_cluster::ShardId;
 
 pub use data_dir::{DataDirError, Holder};
 pub use options::StoreOptions;

@@ -1,8 +1,6 @@
 //! [`Node`]: what the stores of a node share, and which of them are open.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -25,7 +23,6 @@ pub(super) struct Node {
     stores: Mutex<Stores>,
     /// One of `stores` has come or gone.
     changed: Condvar,
-    ingested_files: AtomicU64,
 }
 
 impl Node {
@@ -35,7 +32,6 @@ impl Node {
             budget,
             stores: Mutex::default(),
             changed: Condvar::new(),
-            ingested_files: AtomicU64::new(0),
         })
     }
 
@@ -79,12 +75,6 @@ impl Node {
                 }))
             }
         }
-    }
-
-    /// A file of its own for each ingestion, of any shard.
-    pub(super) fn new_ingest_file(&self) -> PathBuf {
-        let number = self.ingested_files.fetch_add(1, Ordering::Relaxed);
-        self.dir.ingest().join(format!("{number}.sst"))
     }
 
     /// Where the write buffers have reached their limit, writes the largest one to a file, in the background.

@@ -10,8 +10,8 @@ use tanist_actors::port::{Changes, KeyRange, Order, Page, Store, StoreError};
 use tanist_cluster::ShardId;
 
 use super::error::store_error;
-use super::ingest::MIN_WRITES;
 use super::node::{Node, Slot};
+use super::sorted::sorted;
 
 /// A shard's RocksDB.
 ///
@@ -108,7 +108,9 @@ impl Store for RocksStore {
         // RocksDB puts a tag and two lengths before each entry.
         let bytes = changes.size_bytes() + 12 * (changes.len() + 1);
         let mut batch = WriteBatch::with_capacity_bytes(bytes);
-        for (key, value) in changes.iter() {
+        // Neighbours, one after the other, cost a write buffer half of what keys in any order do: a batch is then as
+        // cheap as a sorted file that is ingested.
+        for (key, value) in sorted(changes) {
             match value {
                 Some(value) => batch.put(key, value),
                 None => batch.delete(key),
@@ -119,13 +121,6 @@ impl Store for RocksStore {
             .map_err(self.failed())?;
         self.node.relieve();
         Ok(())
-    }
-
-    fn ingest(&self, changes: Changes) -> Result<(), StoreError> {
-        if changes.len() < MIN_WRITES {
-            return self.apply(&changes);
-        }
-        self.ingest_file(&changes)
     }
 
     fn flush(&self) -> Result<(), StoreError> {

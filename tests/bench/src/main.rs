@@ -25,6 +25,7 @@ mod regrouping;
 mod restore;
 mod restoring;
 mod server;
+mod store;
 mod tallies;
 mod tanist_contestant;
 mod transaction;
@@ -57,6 +58,11 @@ enum Command {
     OrdersCount(orders_count::Settings),
     /// Restore a table from its changelog
     Restore(restore::Settings),
+    /// Load and read the store of a shard, within a budget of memory
+    Store(store::Settings),
+    /// A step of `store`
+    #[command(hide = true)]
+    StoreStep(store::Step),
     /// Contestant: the loop over keyed input
     #[command(hide = true)]
     LoopKeyed(LoopArguments),
@@ -108,6 +114,8 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::OrdersCount(settings) => orders_count::run(&settings),
         Command::Restore(settings) => restore::run(&settings),
+        Command::Store(settings) => store::run(&settings),
+        Command::StoreStep(step) => store::run_step(&step),
         Command::LoopKeyed(arguments) => counting::run(&arguments),
         Command::LoopGroupBy(arguments) => regrouping::run(&arguments),
         Command::LoopRestore(arguments) => restoring::run(&arguments),

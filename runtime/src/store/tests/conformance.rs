@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound::{self, Excluded, Included, Unbounded};
-use std::sync::Arc;
 
 use proptest::prelude::*;
 use tanist_actors::port::{
@@ -10,33 +9,7 @@ use tanist_actors::port::{
 };
 use tanist_cluster::ShardId;
 
-use crate::store::shard::RocksStore;
 use crate::store::{RocksStores, StoreOptions};
-
-/// Takes the way through files for few changes too.
-struct AlwaysFiles(Arc<RocksStore>);
-
-impl Store for AlwaysFiles {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.0.get(key)
-    }
-    fn page(&self, range: &KeyRange, order: Order, limit: usize) -> Result<Page, StoreError> {
-        self.0.page(range, order, limit)
-    }
-    fn apply(&self, changes: &Changes) -> Result<(), StoreError> {
-        self.0.apply(changes)
-    }
-    fn ingest(&self, changes: Changes) -> Result<(), StoreError> {
-        // RocksDB refuses to ingest no files, and a store never asks it to.
-        if changes.is_empty() {
-            return Ok(());
-        }
-        self.0.ingest_file(&changes)
-    }
-    fn flush(&self) -> Result<(), StoreError> {
-        self.0.flush()
-    }
-}
 
 /// Runs `case` on an empty store of each kind.
 fn on_each_store(mut case: impl FnMut(&str, &dyn Store)) {
@@ -49,8 +22,6 @@ fn on_each_store(mut case: impl FnMut(&str, &dyn Store)) {
     let dir = tempfile::tempdir().unwrap();
     let stores = RocksStores::open(dir.path(), "orders", &StoreOptions::default()).unwrap();
     case("rocksdb", &*stores.open(&shard).unwrap());
-    let files = stores.node.open(&ShardId::new("orders", 1)).unwrap();
-    case("rocksdb by files", &AlwaysFiles(files));
 }
 
 type Write<'a> = (&'a [u8], Option<&'a [u8]>);
@@ -100,37 +71,27 @@ fn the_last_write_to_a_key_is_read() {
         ),
     ];
     for (number, (batches, expected)) in cases.iter().enumerate() {
-        for ingested in [false, true] {
-            on_each_store(|kind, store| {
-                for batch in *batches {
-                    match ingested {
-                        true => store.ingest(changes(batch)).unwrap(),
-                        false => store.apply(&changes(batch)).unwrap(),
-                    }
-                }
-                let all = KeyRange {
-                    from: Unbounded,
-                    to: Unbounded,
-                };
-                let found = store.page(&all, Order::Ascending, usize::MAX).unwrap();
-                let expected: Page = expected
-                    .iter()
-                    .map(|(k, v)| (k.to_vec(), v.to_vec()))
-                    .collect();
+        on_each_store(|kind, store| {
+            for batch in *batches {
+                store.apply(&changes(batch)).unwrap();
+            }
+            let all = KeyRange {
+                from: Unbounded,
+                to: Unbounded,
+            };
+            let found = store.page(&all, Order::Ascending, usize::MAX).unwrap();
+            let entries = expected.iter();
+            let expected: Page = entries.map(|(k, v)| (k.to_vec(), v.to_vec())).collect();
+            assert_eq!(found, expected, "case {number}, {kind}");
+            for (key, value) in expected {
                 assert_eq!(
-                    found, expected,
-                    "case {number}, {kind}, ingested {ingested}"
+                    store.get(&key).unwrap(),
+                    Some(value),
+                    "case {number}, {kind}"
                 );
-                for (key, value) in expected {
-                    assert_eq!(
-                        store.get(&key).unwrap(),
-                        Some(value),
-                        "case {number}, {kind}"
-                    );
-                }
-                assert_eq!(store.get(b"none").unwrap(), None);
-            });
-        }
+            }
+            assert_eq!(store.get(b"none").unwrap(), None);
+        });
     }
 }
 
@@ -208,7 +169,6 @@ fn a_page_holds_the_first_of_its_range_in_its_order() {
 #[derive(Clone, Debug)]
 enum Action {
     Apply(Vec<(Vec<u8>, Option<Vec<u8>>)>),
-    Ingest(Vec<(Vec<u8>, Option<Vec<u8>>)>),
     Flush,
     Page(KeyRange, Order, usize),
 }
@@ -230,13 +190,12 @@ fn any_bound() -> impl Strategy<Value = Bound<Vec<u8>>> {
 }
 
 fn any_action() -> impl Strategy<Value = Action> {
-    let value = || prop::option::weighted(0.7, prop::collection::vec(any::<u8>(), 0..8));
-    let writes = || prop::collection::vec((any_key(), value()), 0..30);
+    let value = prop::option::weighted(0.7, prop::collection::vec(any::<u8>(), 0..8));
+    let writes = prop::collection::vec((any_key(), value), 0..60);
     let order = prop::sample::select(vec![Order::Ascending, Order::Descending]);
     let page = (any_bound(), any_bound(), order, 0_usize..20);
     prop_oneof![
-        4 => writes().prop_map(Action::Apply),
-        2 => writes().prop_map(Action::Ingest),
+        4 => writes.prop_map(Action::Apply),
         1 => Just(Action::Flush),
         6 => page.prop_map(|(from, to, order, limit)| Action::Page(KeyRange { from, to }, order, limit)),
     ]
@@ -245,7 +204,7 @@ fn any_action() -> impl Strategy<Value = Action> {
 /// The same as `action`, on a map.
 fn on_map(map: &mut BTreeMap<Vec<u8>, Vec<u8>>, action: &Action) -> Page {
     match action {
-        Action::Apply(writes) | Action::Ingest(writes) => {
+        Action::Apply(writes) => {
             for (key, value) in writes {
                 match value {
                     Some(value) => map.insert(key.clone(), value.clone()),
@@ -274,7 +233,6 @@ fn on_store(store: &dyn Store, action: &Action) -> Result<Page, StoreError> {
     };
     match action {
         Action::Apply(writes) => store.apply(&changes(writes))?,
-        Action::Ingest(writes) => store.ingest(changes(writes))?,
         Action::Flush => store.flush()?,
         Action::Page(range, order, limit) => return store.page(range, *order, *limit),
     }

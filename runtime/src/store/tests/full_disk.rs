@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use tanist_actors::port::{Changes, Store, StoreError};
+use tanist_actors::port::{Changes, StoreError, Stores};
 use tanist_cluster::ShardId;
 
 use super::workload::{self, CHILD, Model, Workload};
@@ -69,7 +69,7 @@ fn fill_and_free(dir: &Path, seed: u64) {
     std::fs::remove_file(&ballast).unwrap();
 
     let stores = RocksStores::open(&data, "orders", &OPTIONS).unwrap();
-    let store = stores.node.open(&ShardId::new("orders", 0)).unwrap();
+    let store = stores.open(&ShardId::new("orders", 0)).unwrap();
     let position = workload::position(&*store);
     println!("full at {reached}, went on from {position}");
     assert!(0 < position && position <= reached);
@@ -79,7 +79,7 @@ fn fill_and_free(dir: &Path, seed: u64) {
 
     // Goes on as a node would: from the position, over what was lost, to beyond where it was.
     for position in position..reached + 20 {
-        workload.advance(&store, position).unwrap();
+        store.apply(&workload.changes(position)).unwrap();
     }
     store.flush().unwrap();
     model.replay(&workload, reached + 20);
@@ -89,7 +89,7 @@ fn fill_and_free(dir: &Path, seed: u64) {
 /// Writes until the disk is full, and returns how far it came.
 fn fill(data: &Path, workload: &Workload) -> u64 {
     let stores = RocksStores::open(data, "orders", &OPTIONS).unwrap();
-    let store = stores.node.open(&ShardId::new("orders", 0)).unwrap();
+    let store = stores.open(&ShardId::new("orders", 0)).unwrap();
     let mut position = 0;
     let error = loop {
         match store.apply(&workload.changes(position)) {
@@ -103,26 +103,18 @@ fn fill(data: &Path, workload: &Workload) -> u64 {
         "no space left for the store in {}: free some",
         path.display()
     );
-    let refused = [
+    let mut refused = Changes::default();
+    refused.put(b"must not", b"come back", b"");
+    let errors = [
         error,
-        store.apply(&changes(1)).unwrap_err(),
+        store.apply(&refused).unwrap_err(),
         store.flush().unwrap_err(),
-        store.ingest(changes(10_000)).unwrap_err(),
     ];
-    for error in refused {
+    for error in errors {
         assert!(matches!(error, StoreError::DiskFull { .. }), "{error:?}");
         assert!(error.to_string().starts_with(&expected), "{error}");
     }
     // What it holds can be read all the same.
     assert_eq!(workload::position(&*store), position);
     position
-}
-
-/// Changes that must not come back when they were refused.
-fn changes(count: u32) -> Changes {
-    let mut changes = Changes::default();
-    for number in 0..count {
-        changes.put(b"refused", &number.to_be_bytes(), b"");
-    }
-    changes
 }

@@ -96,27 +96,6 @@ fn a_damaged_store_is_said_to_be_with_its_path_and_what_to_do() {
 }
 
 #[test]
-fn what_was_applied_before_an_ingestion_outlives_a_crash_as_that_does() {
-    let dir = tempfile::tempdir().unwrap();
-    let stores = RocksStores::open(dir.path(), "orders", &StoreOptions::default()).unwrap();
-    let store = stores.node.open(&ShardId::new("orders", 0)).unwrap();
-    put(&*store, b"z", b"applied");
-    let mut changes = Changes::default();
-    changes.put(b"", b"a", b"ingested");
-    store.ingest_file(&changes).unwrap();
-    // A copy of the files is what a crash would leave: no one has closed them.
-    let left = stores.path(&ShardId::new("orders", 1));
-    std::fs::create_dir(&left).unwrap();
-    for file in std::fs::read_dir(&store.path).unwrap() {
-        let file = file.unwrap();
-        std::fs::copy(file.path(), left.join(file.file_name())).unwrap();
-    }
-    let left = stores.open(&ShardId::new("orders", 1)).unwrap();
-    assert_eq!(left.get(b"a").unwrap().unwrap(), b"ingested");
-    assert_eq!(left.get(b"z").unwrap().unwrap(), b"applied");
-}
-
-#[test]
 fn write_buffers_stay_within_the_budget_and_the_largest_is_flushed_first() {
     let dir = tempfile::tempdir().unwrap();
     let options = StoreOptions {

@@ -5,9 +5,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::ops::Bound;
 use std::process::{Child, Command, Stdio};
 
-use tanist_actors::port::{Changes, KeyRange, Order, Page, Store, StoreError};
-
-use crate::store::shard::RocksStore;
+use tanist_actors::port::{Changes, KeyRange, Order, Page, Store};
 
 /// Under this key each batch writes its number, as a shard writes its position.
 const POSITION: &[u8] = b"\0";
@@ -38,14 +36,6 @@ impl Random {
     }
 }
 
-/// How the changes of one position come into the store.
-#[derive(Clone, Copy, PartialEq)]
-enum Way {
-    Apply,
-    ApplyAndFlush,
-    Ingest,
-}
-
 #[derive(Clone, Copy)]
 pub(super) struct Workload {
     pub(super) seed: u64,
@@ -58,12 +48,8 @@ pub(super) struct Workload {
 impl Workload {
     /// The changes that lead from `position` to the next.
     pub(super) fn changes(&self, position: u64) -> Changes {
-        let mut random = self.random(position);
-        let writes = if way(&mut random) == Way::Ingest {
-            2_000
-        } else {
-            40
-        };
+        let mut random = Random(self.seed ^ position.wrapping_mul(0xd134_2543_de82_ef95));
+        let writes = if random.below(500) == 0 { 2_000 } else { 40 };
         let mut changes = Changes::default();
         for _ in 0..1 + random.below(writes) {
             let key = format!("{:05}", random.below(self.keys));
@@ -77,32 +63,6 @@ impl Workload {
         }
         changes.put(POSITION, &[], &(position + 1).to_le_bytes());
         changes
-    }
-
-    /// Carries the store on from `position` to the next. True if it promises then that nothing is lost any more.
-    pub(super) fn advance(&self, store: &RocksStore, position: u64) -> Result<bool, StoreError> {
-        let changes = self.changes(position);
-        let way = way(&mut self.random(position));
-        match way {
-            Way::Ingest => store.ingest_file(&changes)?,
-            Way::Apply | Way::ApplyAndFlush => store.apply(&changes)?,
-        }
-        if way == Way::ApplyAndFlush {
-            store.flush()?;
-        }
-        Ok(way != Way::Apply)
-    }
-
-    fn random(&self, position: u64) -> Random {
-        Random(self.seed ^ position.wrapping_mul(0xd134_2543_de82_ef95))
-    }
-}
-
-fn way(random: &mut Random) -> Way {
-    match random.below(500) {
-        0 => Way::Ingest,
-        1 => Way::ApplyAndFlush,
-        _ => Way::Apply,
     }
 }
 
