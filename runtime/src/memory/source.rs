@@ -251,4 +251,8 @@ impl Batch for MemoryBatch {
             headers,
         }
     }
+
+    fn offset(&self, index: usize) -> Offset {
+        Offset(self.0[index].offset)
+    }
 }

@@ -81,7 +81,7 @@ impl Wire {
     }
 
     /// One request, and its answer.
-    pub(super) async fn request<R>(
+    async fn request<R>(
         &self,
         call: impl FnOnce(&BrokerPort, Millis) -> Result<R, Refusal>,
     ) -> Result<R, Refusal> {
