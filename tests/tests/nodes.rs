@@ -2,3 +2,7 @@
 
 #[path = "nodes/kills.rs"]
 mod kills;
+#[path = "nodes/refusals.rs"]
+mod refusals;
+#[path = "nodes/takeover.rs"]
+mod takeover;

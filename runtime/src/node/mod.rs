@@ -15,6 +15,7 @@ use futures_util::stream::FuturesUnordered;
 use tanist_actors::port::{Broker, BrokerError, Clock, CommitError, LogBuilder, Stores};
 use tanist_actors::worker::{Thread, WorkerHandle, WorkerParts, WorkerSettings};
 use tanist_cluster::control::{Armed, Join, Leave, Record, USUAL_WEIGHT};
+use tanist_cluster::plan::Plan;
 use tanist_cluster::startup::{Step, startup};
 use tanist_cluster::view::Standing;
 use tanist_cluster::{Generation, MemberId, NodeName, ShardId, TransactionalId, WorkerIndex};
@@ -200,12 +201,13 @@ impl Node {
                 Some((worker, error)) = self.ended.next() => {
                     self.workers.remove(&worker);
                     let Some(error) = error else { continue };
-                    tracing::warn!(%worker, "{error}; the worker is made anew, its shards go on from what is committed");
+                    tracing::warn!(%worker, "{error}; the worker's shards stand still");
                     self.parts.clock.sleep(backoff).await;
                     backoff = (backoff * 2).min(MAX_BACKOFF);
                     if !self.rearm(worker).await? {
                         return Ok(self.fenced());
                     }
+                    tracing::info!(%worker, "the worker was made anew; its shards go on from what is committed");
                 }
                 Some(()) = wait(&mut catch_up, &self.parts) => match self.check(&mut catch_up).await? {
                     Reached::No => {}
@@ -369,11 +371,16 @@ impl Node {
     }
 
     fn fenced(&self) -> NodeExit {
-        let by = match self.control.view().standing(self.me) {
+        let view = self.control.view();
+        let by = match view.standing(self.me) {
             Standing::Outside { expelled } => expelled.map(|expelled| expelled.by),
             Standing::NotYet | Standing::Member => None,
         };
-        NodeExit::Fenced { by }
+        // Whoever has taken over clears away that this node ever was, which it may read in one go with the plan.
+        let planned = || view.plan().map(Plan::author).filter(|by| *by != self.me);
+        NodeExit::Fenced {
+            by: by.or_else(planned),
+        }
     }
 
     async fn stop(mut self) -> Result<NodeExit, NodeError> {
