@@ -138,6 +138,7 @@ impl Batch for KafkaBatch {
             headers: message.headers(),
         }
     }
+
     #[inline]
     fn offset(&self, index: usize) -> Offset {
         Offset(self.0.as_slice()[index].offset())

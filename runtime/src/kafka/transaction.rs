@@ -27,7 +27,7 @@ use super::raw::{Delivery, Producer};
 /// How often an idle producer's events are served.
 const IDLE: Duration = Duration::from_millis(500);
 /// How long a roll-back may take. If it takes longer, whoever initialises the id next completes it.
-const ABORT_LIMIT: Duration = Duration::from_secs(5);
+const ABORT_LIMIT: Duration = Duration::from_secs(2);
 /// Between two tries of a call that the client says can be repeated.
 const RETRY_PAUSE: Duration = Duration::from_millis(10);
 

@@ -13,7 +13,7 @@ use tanist_cluster::Offset;
 use tanist_tests::broker::TestBroker;
 use tanist_tests::clients::{TIMEOUT, begin};
 
-use crate::support::{GROUP, LONG, Reader, commit, id, kafka, log, partition, run};
+use crate::support::{GROUP, LONG, Reader, commit, id, impatient, kafka, log, partition, run};
 
 #[test]
 fn an_open_transaction_is_not_below_the_end() {
@@ -106,7 +106,7 @@ fn who_waits_for_no_broker_is_told_which_and_why() {
 #[test]
 fn a_broker_that_went_away_and_came_back_is_read_and_written_on() {
     let broker = TestBroker::embedded();
-    let kafka = kafka(&broker, &[]);
+    let kafka = impatient(&broker);
     let topic = broker.topic(1, &[]);
     let from = partition(&topic, 0);
     let to = std::slice::from_ref(&from);

@@ -46,6 +46,52 @@ fn readers_of_slow_partitions_are_woken_for_each_record() {
     });
 }
 
+/// Long enough for what was written to have been read ahead. If it is not, the test proves less, and does not fail.
+async fn until_read_ahead() {
+    tokio::time::sleep(Duration::from_millis(100)).await;
+}
+
+#[test]
+fn a_reader_that_finds_only_an_end_is_woken_for_what_is_behind_it() {
+    let broker = TestBroker::start();
+    let kafka = kafka(&broker, &[]);
+    let from = partition(&broker.topic(1, &[]), 0);
+    run(async {
+        let log = log(&kafka, &id(&broker)).await;
+        let mut reader = Reader::open(&*log, &from, 0);
+        let values = ["a", "b", "c"];
+        // Between them in the queue: an end each.
+        for value in values {
+            until_read_ahead().await;
+            let appended = kafka.append(&from, b"k", Some(value.as_bytes())).await;
+            appended.expect("a record can be appended");
+        }
+        until_read_ahead().await;
+        for (offset, value) in (0..).zip(values) {
+            assert_eq!(reader.next(1).await, Ok(vec![(offset, value.to_owned())]));
+        }
+    });
+}
+
+#[test]
+fn a_reader_that_waits_after_a_seek_is_woken_though_its_queue_was_full() {
+    let broker = TestBroker::start();
+    let kafka = kafka(&broker, &[]);
+    let from = partition(&broker.topic(1, &[]), 0);
+    run(async {
+        let log = log(&kafka, &id(&broker)).await;
+        let appended = kafka.append(&from, b"k", Some(b"a")).await;
+        appended.expect("a record can be appended");
+        let mut reader = Reader::open(&*log, &from, 0);
+        until_read_ahead().await;
+        reader.woken().await;
+        let to = tanist_cluster::Offset(0);
+        reader.source.seek(to).expect("a seek is taken");
+        reader.woken().await;
+        assert_eq!(reader.next(1).await, Ok(vec![(0, "a".to_owned())]));
+    });
+}
+
 #[test]
 fn a_partition_that_was_given_back_can_be_opened_again_elsewhere() {
     const RECORDS: i64 = 500;

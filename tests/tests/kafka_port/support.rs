@@ -29,12 +29,18 @@ pub(crate) fn run<T>(future: impl Future<Output = T>) -> T {
 /// A node's access to `broker`, with these properties of the client library.
 pub(crate) fn kafka(broker: &TestBroker, properties: &[(&str, &str)]) -> Kafka {
     let mut settings = KafkaSettings::new(broker.bootstrap(), GROUP);
-    settings.commit_timeout = Duration::from_secs(8);
     for (name, value) in properties {
         settings
             .properties
             .insert((*name).to_owned(), (*value).to_owned());
     }
+    Kafka::new(settings).expect("the settings are right")
+}
+
+/// The same, with no patience for commits.
+pub(crate) fn impatient(broker: &TestBroker) -> Kafka {
+    let mut settings = KafkaSettings::new(broker.bootstrap(), GROUP);
+    settings.commit_timeout = Duration::from_secs(1);
     Kafka::new(settings).expect("the settings are right")
 }
 
@@ -107,8 +113,12 @@ impl Reader {
                 };
                 return Ok((0..batch.len()).map(row).collect());
             }
-            let woken = tokio::time::timeout(LONG, self.ready.notified()).await;
-            woken.expect("a reader is woken when there is more");
+            self.woken().await;
         }
+    }
+
+    pub(crate) async fn woken(&self) {
+        let woken = tokio::time::timeout(LONG, self.ready.notified()).await;
+        woken.expect("a reader is woken when there is more");
     }
 }
