@@ -139,21 +139,24 @@ impl Orders {
         node.await_that("progress", || self.written(ORDER_COUNTS) > before + MARKERS);
     }
 
-    /// Processes what is left to be, in the data directory of `node`, and judges all that the example has ever counted on
-    /// this broker: every order of the topic, each once.
+    /// Has a worker with the data directory of `node` process what is left to be, and judges all that the example has ever
+    /// counted on this broker: every order of the topic, each once.
     pub fn judge(&self, node: &str) -> OrderCheck {
-        self.worker(node, &["--until-caught-up"]).expect_end(0);
+        let (check, sent) = self.count(node, &[]);
+        assert!(check.is_sound(), "{check}");
+        assert_eq!(check.orders(), sent, "orders counted, orders sent: {check}");
+        check
+    }
+
+    /// The same without a judgement: what was counted, and the number of orders in the topic.
+    pub fn count(&self, node: &str, args: &[&str]) -> (OrderCheck, u64) {
+        let args = [args, &["--until-caught-up"]].concat();
+        self.worker(node, &args).expect_end(0);
         let broker = self.broker.bootstrap();
         let sent = read_committed(broker, ORDERS, PATIENCE, |_| ());
         let check = check_orders(broker, ORDER_COUNTS, PATIENCE);
         let check = check.expect("the order counts can be read");
-        assert!(check.is_sound(), "{check}");
-        assert_eq!(
-            check.orders(),
-            sent.expect("the orders can be read"),
-            "orders counted, orders sent: {check}"
-        );
-        check
+        (check, sent.expect("the orders can be read"))
     }
 }
 

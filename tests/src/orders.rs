@@ -49,6 +49,8 @@ pub struct OrderCheck {
     pub records: u64,
     /// The number of records that broke the sequence, or could not be understood.
     pub fault_count: u64,
+    /// The number of those before which a count was left out.
+    pub lost_count: u64,
     /// What was wrong with the first of them.
     pub faults: Vec<String>,
 }
@@ -103,7 +105,9 @@ impl OrderCheck {
         let before = self.accounts.insert(account_id.clone(), end);
         let expected = before.map_or(1, |before| before.count + 1);
         if count != expected {
-            let kind = if count < expected { "repeated" } else { "lost" };
+            let lost = count > expected;
+            self.lost_count += u64::from(lost);
+            let kind = if lost { "lost" } else { "repeated" };
             return Err(format!(
                 "account {account_id}: count {count} where {expected} is due: something was {kind}"
             ));

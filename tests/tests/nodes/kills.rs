@@ -19,24 +19,55 @@ const PROCESSING: Duration = Duration::from_millis(500);
 
 #[test]
 fn no_order_is_lost_or_doubled_when_the_node_is_killed() {
-    kill_over_and_over(false);
+    let orders = Orders::start();
+    kill_over_and_over(&orders, &[], false);
+    say(&orders.judge("node"));
 }
 
 #[test]
 fn no_order_is_lost_or_doubled_when_the_disk_is_lost_with_the_node() {
-    kill_over_and_over(true);
+    let orders = Orders::start();
+    kill_over_and_over(&orders, &[], true);
+    say(&orders.judge("node"));
 }
 
-#[allow(clippy::print_stdout, reason = "the seed and the figures of a test")]
-fn kill_over_and_over(lose_disk: bool) {
+#[test]
+fn at_least_once_loses_no_order_when_the_node_is_killed() {
+    let orders = Orders::embedded();
+    let guarantee = ["--guarantee", "at_least_once"];
+    kill_over_and_over(&orders, &guarantee, false);
+    let (check, sent) = orders.count("node", &guarantee);
+    let repeats = check.fault_count - check.lost_count;
+    say(&format!(
+        "{} orders, {sent} sent, {repeats} times gone back",
+        check.orders()
+    ));
+    assert_eq!(check.lost_count, 0, "{check}");
+    // More where an order was sent twice to the topic by account.
+    assert!(check.orders() >= sent, "{sent} sent, {check}");
+}
+
+#[test]
+fn at_most_once_repeats_no_order_when_the_node_is_killed() {
+    let orders = Orders::embedded();
+    let guarantee = ["--guarantee", "at_most_once"];
+    kill_over_and_over(&orders, &guarantee, false);
+    let (check, sent) = orders.count("node", &guarantee);
+    say(&check);
+    assert!(check.is_sound(), "{check}");
+    assert!(check.orders() <= sent, "{sent} sent, {check}");
+}
+
+fn kill_over_and_over(orders: &Orders, args: &[&str], lose_disk: bool) {
     let kills = number("TANIST_TEST_KILLS").unwrap_or(KILLS);
     let seed = number("TANIST_TEST_SEED").unwrap_or_else(some_seed);
-    println!("TANIST_TEST_KILLS={kills} TANIST_TEST_SEED={seed}");
+    say(&format!(
+        "TANIST_TEST_KILLS={kills} TANIST_TEST_SEED={seed}"
+    ));
     let mut random = Random(seed);
-    let orders = Orders::start();
     let load = orders.generate(RATE, &["--accounts", "50", "--seed", &seed.to_string()]);
     for number in 0..kills {
-        let mut node = orders.worker("node", &[]);
+        let mut node = orders.worker("node", args);
         // Every fourth dies while it still takes over and restores.
         if number % 4 == 3 {
             thread::sleep(random.up_to(STARTING));
@@ -45,13 +76,18 @@ fn kill_over_and_over(lose_disk: bool) {
             thread::sleep(random.up_to(PROCESSING));
         }
         node.kill();
-        if lose_disk {
-            fs::remove_dir_all(orders.data_dir("node")).expect("nobody uses the directory");
+        let disk = orders.data_dir("node");
+        // One that died soon has none yet.
+        if lose_disk && disk.exists() {
+            fs::remove_dir_all(disk).expect("nobody uses the directory");
         }
     }
     load.stop();
-    let check = orders.judge("node");
-    println!("{kills} kills: {check}");
+}
+
+#[allow(clippy::print_stdout, reason = "the seed and the figures of a test")]
+fn say(what: &impl std::fmt::Display) {
+    println!("{what}");
 }
 
 fn number(variable: &str) -> Option<u64> {
