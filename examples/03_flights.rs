@@ -6,14 +6,13 @@
 //! flights -+
 //!          +--(by origin)---> count-by-origin: by_origin (table)
 //! ```
-//! In two terminals, and with what is in the program:
+//! `cargo run --example 03_flights -- demo` shows it in one terminal. Or, in two:
 //! ```text
 //! cargo run --example 03_flights -- broker
-//! cargo run --example 03_flights -- generate
+//! cargo run --example 03_flights -- send flights --file examples/data/flights-2013-01.jsonl.gz
 //! cargo run --example 03_flights -- worker
 //! ```
-//! Or from the file, by the command that every app has:
-//! `send flights --file examples/data/flights-2013-01.jsonl.gz`.
+//! and then, while it runs, `get by_origin EWR`, `scan by_carrier`, `status`.
 
 use std::io::{BufRead, BufReader};
 

@@ -8,12 +8,13 @@
 //! `to-fetch` is keyed by site and `fetch` has `concurrency(8)`: eight sites are fetched at once, but never two pages of one
 //! site, and these in the order in which they were asked for. The web is simulated, and takes a fifth of a second a page.
 //!
-//! In two terminals, and a third to ask:
+//! In three terminals:
 //! ```text
 //! cargo run --example 04_pipeline -- broker
 //! cargo run --example 04_pipeline -- worker
 //! cargo run --example 04_pipeline -- crawl tanist.example other.example
 //! ```
+//! and then `scan crawled`.
 
 use tanist::codec::MessagePack;
 use tanist::prelude::*;
