@@ -76,6 +76,7 @@ fn a_broker_that_is_away_for_a_while_delays_and_loses_nothing() {
     assert!(broker.cut_connections(None) > 0);
     orders.await_progress(&mut node);
     load.stop();
-    node.stop();
+    // Right after a connection broke, an orderly stop may say that its last commit did not succeed.
+    node.kill();
     orders.judge("node");
 }
