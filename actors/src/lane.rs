@@ -239,6 +239,7 @@ impl Lane {
     /// Until there may be something to do.
     async fn wait(&mut self, timer: Option<Duration>) {
         let idle = self.shard.idle();
+        self.shard.tell_of_markers();
         let ready: std::sync::Arc<Notify> = match &self.intake {
             Some(intake) => intake.borrow().ready(),
             None => self.shard.stopping(),

@@ -161,6 +161,21 @@ impl Shard {
         self.unsealed_records.set(self.unsealed_records.get() + 1);
     }
 
+    /// A lane has nothing to do. Where positions have moved over transaction markers alone, no commit will tell of it.
+    pub(crate) fn tell_of_markers(&self) {
+        if self.unsealed_records.get() > 0 {
+            return;
+        }
+        let sealed = self.sealed.borrow();
+        let moved = |agent: &AgentIntake| {
+            let before = sealed.agents.get(&agent.key);
+            before.is_none_or(|before| before.next < agent.intake.borrow().progress().next)
+        };
+        if self.intakes.iter().any(moved) {
+            self.desk.report(self.status());
+        }
+    }
+
     /// A lane was cut off in the middle of a record.
     pub(crate) fn interrupted(&self, record: Option<(TopicPartition, Offset)>) {
         *self.interrupted.borrow_mut() = record;

@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::http::NodeStatus;
 
 pub(super) const EXAMPLES: &str = "\
-Lag is the number of offsets between what is committed and the end of the input; `?` if the broker does not tell it.
+Lag is the number of offsets between what is processed and the end of the input; `?` if the broker does not tell it.
 
 Examples:
   status

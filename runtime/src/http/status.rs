@@ -107,8 +107,9 @@ impl ShardLine {
                     position: input.position,
                     committed: input.committed,
                     end,
+                    // What is not committed will be, or is processed again: it does not wait.
                     lag_records: end
-                        .map(|end| end.0.saturating_sub(input.committed.0).max(0) as u64),
+                        .map(|end| end.0.saturating_sub(input.position.0).max(0) as u64),
                 }
             })
             .collect();
