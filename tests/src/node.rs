@@ -4,9 +4,9 @@
 use std::cell::Cell;
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use tempfile::TempDir;
 
 use crate::broker::TestBroker;
 use crate::orders::{ORDER_COUNTS, OrderCheck, check_orders};
+use crate::program::example;
 use crate::reader::read_committed;
 
 /// The topic that the example reads.
@@ -102,7 +103,7 @@ impl Orders {
         let log = self.scratch.path().join(format!("{number}.log"));
         let out = File::create(&log).expect("a log file can be made");
         let err = out.try_clone().expect("a log file has two writers");
-        let mut command = Command::new(program());
+        let mut command = Command::new(example("02_orders"));
         command
             .args(args)
             // Settings of whoever runs the tests are none of their business.
@@ -284,49 +285,4 @@ fn wait(what: &str, who: &str, mut holds: impl FnMut() -> bool) {
         thread::sleep(PAUSE);
         waited += PAUSE;
     }
-}
-
-/// The example, as `cargo test --workspace` has built it beside the tests. Built here if only the tests were.
-fn program() -> &'static Path {
-    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| {
-        let test = std::env::current_exe().expect("a test knows its file");
-        let profile = test
-            .ancestors()
-            .nth(2)
-            .expect("a test is in target/{profile}/deps");
-        let program = profile.join("examples/02_orders");
-        if !is_up_to_date(&program) {
-            build(profile);
-        }
-        program
-    })
-}
-
-/// Whether none of its sources, which cargo lists beside it, is newer.
-fn is_up_to_date(program: &Path) -> bool {
-    let modified = |path: &Path| fs::metadata(path).and_then(|file| file.modified()).ok();
-    let Some(built) = modified(program) else {
-        return false;
-    };
-    let Ok(listed) = fs::read_to_string(program.with_extension("d")) else {
-        return false;
-    };
-    let mut sources = listed.split_whitespace().skip(1);
-    sources.all(|source| modified(Path::new(source)).is_some_and(|changed| changed <= built))
-}
-
-fn build(profile: &Path) {
-    let mut cargo = Command::new(env!("CARGO"));
-    // Of the whole workspace, as the tests were built: another selection has other features, and compiles anew.
-    cargo
-        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
-        .args(["build", "--workspace", "--example", "02_orders"])
-        .arg("--target-dir")
-        .arg(profile.parent().expect("a profile is in a target folder"));
-    if profile.ends_with("release") {
-        cargo.arg("--release");
-    }
-    let built = cargo.status().expect("cargo can be started");
-    assert!(built.success(), "the example could not be built");
 }
