@@ -1,10 +1,11 @@
 //! What the end-to-end tests and the benchmarks share, without any code of the runtime, since it judges the runtime: a
 //! broker to run against and clients for it; [`reader`], which reads what a topic holds as a `read_committed` consumer
-//! sees it; [`orders`], which judges what the orders example wrote; [`program`], an app as its users run it, and [`node`],
+//! sees it; [`orders`], which judges what the orders example wrote, and [`gaps`], when; [`program`], an app as its users run it, and [`node`],
 //! the same example under load and killed. [`port_cases`] alone knows types of the runtime: the ports that it judges.
 
 pub mod broker;
 pub mod clients;
+pub mod gaps;
 pub mod node;
 pub mod orders;
 pub mod port_cases;

@@ -6,9 +6,10 @@ use std::fmt;
 use std::time::Duration;
 
 use rdkafka::Message;
+use rdkafka::message::BorrowedMessage;
 use serde::{Deserialize, Serialize};
 
-use crate::reader::{ReadError, read_committed};
+use crate::reader::{ReadError, follow_committed, read_committed};
 
 /// The topic that the example writes to.
 pub const ORDER_COUNTS: &str = "order-counts";
@@ -56,6 +57,15 @@ pub struct OrderCheck {
 }
 
 impl OrderCheck {
+    fn observe_record(&mut self, record: &BorrowedMessage<'_>) {
+        self.observe(
+            record.partition(),
+            record.offset(),
+            record.key(),
+            record.payload(),
+        );
+    }
+
     /// Takes the next record of a partition.
     pub fn observe(
         &mut self,
@@ -162,13 +172,25 @@ impl fmt::Display for OrderCheck {
 /// As [`read_committed`]. That the records are wrong is no error of the reading: ask [`OrderCheck::is_sound`].
 pub fn check_orders(broker: &str, topic: &str, limit: Duration) -> Result<OrderCheck, ReadError> {
     let mut check = OrderCheck::default();
-    read_committed(broker, topic, limit, |record| {
-        check.observe(
-            record.partition(),
-            record.offset(),
-            record.key(),
-            record.payload(),
-        );
+    read_committed(broker, topic, limit, |record| check.observe_record(record))?;
+    Ok(check)
+}
+
+/// The same while it is being written, until `enough` says so; `each` hears of which partition every record is, when it comes.
+///
+/// # Errors
+/// As [`follow_committed`].
+pub fn follow_orders(
+    broker: &str,
+    topic: &str,
+    limit: Duration,
+    enough: impl FnMut() -> bool,
+    mut each: impl FnMut(i32),
+) -> Result<OrderCheck, ReadError> {
+    let mut check = OrderCheck::default();
+    follow_committed(broker, topic, limit, enough, |record| {
+        each(record.partition());
+        check.observe_record(record);
     })?;
     Ok(check)
 }

@@ -1,6 +1,6 @@
 //! The reader that judges the runtime sees what is committed, all of it, and nothing else.
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use rdkafka::Message;
@@ -122,4 +122,20 @@ fn the_check_and_its_program_find_a_lost_order() {
         output.contains("account b: count 3 where 2 is due: something was lost"),
         "{output}"
     );
+
+    // Reads while it is written, and says when: each record but the first of its partition ends a gap of at least 0 ms.
+    let mut follower = Command::new(env!("CARGO_BIN_EXE_check-orders"))
+        .args(["--broker", broker.bootstrap(), "--topic", &topic])
+        .args(["--follow", "--least-gap", "0", "--json"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the program can be started");
+    write("c", 1, &[1, 2]);
+    drop(follower.stdin.take());
+    let output = follower.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(1), "the fault is still there");
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).expect("it is JSON");
+    assert_eq!(told["check"]["records"], 7);
+    assert_eq!(told["gaps"].as_array().map(Vec::len), Some(5), "{told}");
 }

@@ -7,11 +7,17 @@
     reason = "a command line tool"
 )]
 
+use std::io::Read as _;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use clap::Parser;
-use tanist_tests::orders::{ORDER_COUNTS, check_orders};
+use tanist_tests::gaps::Gaps;
+use tanist_tests::orders::{ORDER_COUNTS, OrderCheck, check_orders, follow_orders};
+use tanist_tests::reader::ReadError;
 
 /// Reads the order counts with read_committed, from start to end, and checks that no account's count has a gap or a repeat.
 #[derive(Parser)]
@@ -29,6 +35,12 @@ struct Arguments {
     /// Longest time for the reading, in seconds.
     #[arg(long, default_value_t = 120, value_name = "SECONDS")]
     within: u64,
+    /// Read on until the standard input ends, and tell for how long each partition had nothing to read.
+    #[arg(long)]
+    follow: bool,
+    /// With --follow: shorter times than this, in milliseconds, are not told.
+    #[arg(long, default_value_t = 60, value_name = "MILLISECONDS")]
+    least_gap: i64,
     /// Print the result as JSON, every account included.
     #[arg(long)]
     json: bool,
@@ -36,19 +48,16 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let check = match check_orders(
-        &arguments.broker,
-        &arguments.topic,
-        Duration::from_secs(arguments.within),
-    ) {
-        Ok(check) => check,
+    let (check, gaps) = match read(&arguments) {
+        Ok(read) => read,
         Err(error) => {
             eprintln!("check-orders: {error}");
             return ExitCode::from(2);
         }
     };
     if arguments.json {
-        println!("{}", serde_json::json!(check));
+        let gaps = arguments.follow.then_some(&gaps);
+        println!("{}", serde_json::json!({ "check": check, "gaps": gaps }));
     } else {
         println!("{check}");
     }
@@ -68,4 +77,25 @@ fn main() -> ExitCode {
     } else {
         ExitCode::FAILURE
     }
+}
+
+fn read(arguments: &Arguments) -> Result<(OrderCheck, Gaps), ReadError> {
+    let Arguments { broker, topic, .. } = arguments;
+    let limit = Duration::from_secs(arguments.within);
+    let mut gaps = Gaps::at_least(arguments.least_gap);
+    if !arguments.follow {
+        return Ok((check_orders(broker, topic, limit)?, gaps));
+    }
+    let enough = Arc::new(AtomicBool::new(false));
+    let is_enough = enough.clone();
+    thread::spawn(move || {
+        // An error ends the input as well.
+        let _ = std::io::stdin().read_to_end(&mut Vec::new());
+        enough.store(true, Ordering::Relaxed);
+    });
+    let enough = || is_enough.load(Ordering::Relaxed);
+    let check = follow_orders(broker, topic, limit, enough, |partition| {
+        gaps.observe(partition);
+    })?;
+    Ok((check, gaps))
 }
