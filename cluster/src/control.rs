@@ -28,7 +28,7 @@ use crate::topology::Topology;
 pub const USUAL_WEIGHT: u32 = 100;
 
 /// One record of the control log.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Record {
     /// A process has started.
@@ -44,7 +44,7 @@ pub enum Record {
 }
 
 /// A process has started. The offset of this record is its [`MemberId`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Join {
     /// Its name, which a restart keeps.
     pub node: NodeName,
@@ -68,10 +68,11 @@ pub struct Join {
     pub joined_at: Millis,
 }
 
-/// A member has stopped: it holds nothing, its producers are closed, and it will not write again.
+/// A member has stopped: it holds nothing, its producers are closed, and it will not write again. To be written only if the outcome of its last
+/// transactions is known; else say nothing, and be fenced.
 ///
 /// Stands for a [`Released`] of every shard. A node that was fenced says this too, and joins anew.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Leave {
     /// Who.
     pub member: MemberId,
@@ -88,7 +89,7 @@ pub struct Leave {
 /// announces it has been read back from the log by a member that is not expelled ([`crate::permit::ProducerPermit`]), and a plan
 /// says which generation of a member its author fenced ([`Plan::fenced`]). If a later generation comes before the plan, then the
 /// fence missed it and does not count; if it comes after, then the member reads the plan first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Armed {
     /// Who.
     pub member: MemberId,
@@ -100,7 +101,7 @@ pub struct Armed {
 ///
 /// One record per shard, since shards are independent (S5). It counts in its epoch only: by the next plan the shard may
 /// have been given back. Whoever the new plan still waits for says it again ([`crate::view::View::owed`]).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Released {
     /// The epoch of the plan that takes the shard away.
     pub epoch: Epoch,
@@ -112,7 +113,7 @@ pub struct Released {
 
 /// What a record is about; compaction keeps the last record of each key. Their order is the order in which they are
 /// cleaned away, see [`crate::garbage`].
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Key {
     /// One start of a process.
     Member(Uuid),
@@ -125,7 +126,7 @@ pub enum Key {
 }
 
 /// A record of the control log as it is read.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Entry {
     /// A record.
     Record(Record),

@@ -16,6 +16,7 @@ pub mod codec;
 pub mod control;
 pub mod director;
 mod garbage;
+pub mod handover;
 pub mod heartbeat;
 mod ids;
 pub mod liveness;
@@ -26,6 +27,8 @@ pub mod startup;
 pub mod topology;
 pub mod view;
 
+#[cfg(test)]
+mod model;
 #[cfg(test)]
 mod testing;
 

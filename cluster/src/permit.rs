@@ -15,12 +15,15 @@
 //! 5. So a permit that its member neither released nor lost by fencing stays exclusive through any number of plans, and
 //!    [`Permit::review`] may keep it although a plan in between, which was read at the same time, named another.
 
+// For the model, whose states are copied, the types here can be copied, too; nothing else can.
+
 use crate::control::{Record, Released};
 use crate::ids::{Epoch, Generation, MemberId, ShardId};
 use crate::view::{Standing, View};
 
 /// Proof that `member` may process `shard`.
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone, PartialEq, Eq, Hash))]
 #[must_use = "a permit that is dropped has to be released in the control log, or others wait for it"]
 pub struct Permit {
     shard: ShardId,
@@ -42,6 +45,7 @@ pub enum Review {
 
 /// A permit for one last commit.
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone, PartialEq, Eq, Hash))]
 #[must_use = "others wait for this shard to be released"]
 pub struct Closing {
     shard: ShardId,
@@ -53,6 +57,7 @@ pub struct Closing {
 ///
 /// Initialise the producers, write [`crate::control::Armed`], and begin no transaction before the view gives this.
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone, PartialEq, Eq, Hash))]
 #[must_use]
 pub struct ProducerPermit {
     member: MemberId,

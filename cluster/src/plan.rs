@@ -10,7 +10,7 @@ use crate::view::View;
 
 /// A plan, as it stands in the control log. Only [`Draft::following`] makes one, since a plan has to carry whatever permits
 /// depend on: compaction removes all earlier plans and their `Released`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Plan {
     pub(crate) epoch: Epoch,
     pub(crate) author: MemberId,
@@ -24,7 +24,7 @@ pub struct Plan {
 }
 
 /// Who has which role for one shard.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Assignment {
     /// Who processes it.
     pub active: MemberId,
@@ -43,7 +43,7 @@ pub struct Assignment {
 }
 
 /// Why a replica is where it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Why {
     /// There is only one node.

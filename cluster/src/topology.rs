@@ -11,7 +11,7 @@ use crate::ids::{GroupName, ShardId};
 ///
 /// Nodes may run different builds of one topology at a time (a rolling upgrade), but not two topologies: a record that
 /// one of them repartitions would be read by the other by other rules.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct Topology {
     /// The groups of co-partitioned topics; one shard for each of their partitions.
     pub groups: BTreeMap<GroupName, Group>,
@@ -22,7 +22,7 @@ pub struct Topology {
 }
 
 /// One group of co-partitioned topics.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct Group {
     /// The number of partitions that each of its topics has.
     pub partitions: u32,
