@@ -68,7 +68,8 @@ fn at(http: &Option<String>) -> String {
         .unwrap_or_default()
 }
 
-/// Whether the process of `join` may run with the members that joined before it; `me` is its id once it has one.
+/// Whether the process of `join` may run with the members that joined before it; `me` is its id once it has
+/// one.
 ///
 /// Only those matter that live and have the same name or another topology: so a restart waits for nobody.
 #[must_use]

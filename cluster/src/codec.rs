@@ -92,8 +92,8 @@ impl Entry {
     /// A tombstone of a kind of key that this build does not know is `None`: there is nothing to forget.
     ///
     /// # Errors
-    /// A record of a newer build, or of another program. The reader must stop: a view without it would differ from the
-    /// views of others (S9).
+    /// A record of a newer build, or of another program. The reader must stop: a view without it would differ
+    /// from the views of others (S9).
     pub fn decode(key: &[u8], value: Option<&[u8]>) -> Result<Option<Self>, DecodeError> {
         let text = String::from_utf8_lossy(key);
         let Some(value) = value else {

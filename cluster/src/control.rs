@@ -1,4 +1,5 @@
-//! The records of the control log, topic `{app}.control`: one partition, compacted, read by every node from its start.
+//! The records of the control log, topic `{app}.control`: one partition, compacted, read by every node from
+//! its start.
 //!
 //! | record | key | a later tombstone means |
 //! | --- | --- | --- |
@@ -7,15 +8,17 @@
 //! | [`Plan`] | `plan/{epoch}/{author}` | superseded, or never accepted |
 //! | [`Released`] | `released/{epoch}/{member}/{shard}` | its epoch is over |
 //!
-//! **Keys and compaction.** Whatever compaction removes, the fold of what is left has to be the same view (S9). So a key
-//! is never written twice with different meanings, but for `Leave`, which takes the place of its `Join`: a member of
-//! whom the log knows nothing *is* gone. A plan's key names epoch and author, so that an ignored plan cannot push the accepted one
-//! of the same epoch out of the log. [`crate::garbage`] says which keys get a tombstone, so that the log does not grow.
+//! **Keys and compaction.** Whatever compaction removes, the fold of what is left has to be the same view
+//! (S9). So a key is never written twice with different meanings, but for `Leave`, which takes the place of
+//! its `Join`: a member of whom the log knows nothing *is* gone. A plan's key names epoch and author, so that
+//! an ignored plan cannot push the accepted one of the same epoch out of the log. [`crate::garbage`] says
+//! which keys get a tombstone, so that the log does not grow.
 //!
-//! **Rules for whoever writes** (an idempotent producer, `acks=all`, no transactions: an open one would hold back every
-//! reader):
+//! **Rules for whoever writes** (an idempotent producer, `acks=all`, no transactions: an open one would hold
+//! back every reader):
 //! - a `Join` is written once per incarnation; when its outcome is unknown, take a new incarnation;
-//! - an author writes at most one plan per epoch; after a failed write it may repeat the same bytes, or wait until the epoch has passed.
+//! - an author writes at most one plan per epoch; after a failed write it may repeat the same bytes, or wait
+//!   until the epoch has passed.
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -68,8 +71,8 @@ pub struct Join {
     pub joined_at: Millis,
 }
 
-/// A member has stopped: it holds nothing, its producers are closed, and it will not write again. To be written only if the outcome of its last
-/// transactions is known; else say nothing, and be fenced.
+/// A member has stopped: it holds nothing, its producers are closed, and it will not write again. To be
+/// written only if the outcome of its last transactions is known; else say nothing, and be fenced.
 ///
 /// Stands for a [`Released`] of every shard. A node that was fenced says this too, and joins anew.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -84,11 +87,12 @@ pub struct Leave {
 
 /// All transactional producers of a member have been initialised (Kafka's `InitProducerId`), for the n-th time.
 ///
-/// Kafka's fence has a gap: it ends the producers that exist, but a process that was only frozen can initialise
-/// the same transactional id *after* it, and is valid again. So a new producer may be used only once the record that
-/// announces it has been read back from the log by a member that is not expelled ([`crate::permit::ProducerPermit`]), and a plan
-/// says which generation of a member its author fenced ([`Plan::fenced`]). If a later generation comes before the plan, then the
-/// fence missed it and does not count; if it comes after, then the member reads the plan first.
+/// Kafka's fence has a gap: it ends the producers that exist, but a process that was only frozen can
+/// initialise the same transactional id *after* it, and is valid again. So a new producer may be used only
+/// once the record that announces it has been read back from the log by a member that is not expelled
+/// ([`crate::permit::ProducerPermit`]), and a plan says which generation of a member its author fenced
+/// ([`Plan::fenced`]). If a later generation comes before the plan, then the fence missed it and does not
+/// count; if it comes after, then the member reads the plan first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Armed {
     /// Who.
@@ -99,8 +103,9 @@ pub struct Armed {
 
 /// A member gives up a shard: its last commit for it is done, and it drops its permit.
 ///
-/// One record per shard, since shards are independent (S5). It counts in its epoch only: by the next plan the shard may
-/// have been given back. Whoever the new plan still waits for says it again ([`crate::view::View::owed`]).
+/// One record per shard, since shards are independent (S5). It counts in its epoch only: by the next plan the
+/// shard may have been given back. Whoever the new plan still waits for says it again
+/// ([`crate::view::View::owed`]).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Released {
     /// The epoch of the plan that takes the shard away.
@@ -111,8 +116,8 @@ pub struct Released {
     pub shard: ShardId,
 }
 
-/// What a record is about; compaction keeps the last record of each key. Their order is the order in which they are
-/// cleaned away, see [`crate::garbage`].
+/// What a record is about; compaction keeps the last record of each key. Their order is the order in which
+/// they are cleaned away, see [`crate::garbage`].
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Key {
     /// One start of a process.

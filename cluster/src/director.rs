@@ -56,8 +56,8 @@ pub enum Waiting {
     Plan(Epoch),
     /// Its own producers to be armed, and its own report.
     Myself,
-    /// Everybody was down. Whoever is first would be given all shards, most of which have a copy on the disk of a node that is
-    /// about to come back: these are given a moment.
+    /// Everybody was down. Whoever is first would be given all shards, most of which have a copy on the disk
+    /// of a node that is about to come back: these are given a moment.
     Outage {
         /// The nodes that have not come back.
         missing: BTreeSet<NodeName>,
@@ -321,7 +321,8 @@ mod tests {
         let of_old = |id: &MemberId| [old0, old1].contains(id);
         let all = knows.reports.clone();
         knows.reports.retain(|id, _| of_old(id));
-        // The new ones are dead to the old ones' first plan only for the sake of the test: it makes a plan of the old ones.
+        // The new ones are dead to the old ones' first plan only for the sake of the test: it makes a plan of
+        // the old ones.
         knows.fenced = [(new0, Generation(1)), (new1, Generation(1))].into();
         let Decision::Write(mut plan) = knows.decide(old0) else {
             panic!("{:?}", knows.decide(old0));

@@ -3,11 +3,11 @@
 use crate::control::Key;
 use crate::view::View;
 
-/// The keys that have no part in the view any more, now or after any further record: write a tombstone for each, in this order.
-/// The director does so at times.
+/// The keys that have no part in the view any more, now or after any further record: write a tombstone for
+/// each, in this order. The director does so at times.
 ///
-/// A plan comes before the [`crate::control::Armed`] that made its fence not count: without them, it would. The current plan, and all that
-/// permits under it depend on, are never among them.
+/// A plan comes before the [`crate::control::Armed`] that made its fence not count: without them, it would.
+/// The current plan, and all that permits under it depend on, are never among them.
 #[must_use]
 pub fn garbage(view: &View) -> Vec<Key> {
     let superseded = |key: &&Key| is_superseded(key, view);
@@ -19,7 +19,8 @@ fn is_superseded(key: &Key, view: &View) -> bool {
     match key {
         // Left or expelled. A plan that still names it is none the worse: whom the log does not know is gone.
         Key::Member(incarnation) => view.find(*incarnation).is_none(),
-        // While the current plan says that it fenced the member: only all generations before it say whether that counts.
+        // While the current plan says that it fenced the member: only all generations before it say whether
+        // that counts.
         Key::Armed(member, generation) => match view.member(*member) {
             None => true,
             Some(it) => {

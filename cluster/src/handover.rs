@@ -1,5 +1,5 @@
-//! One replica of a shard on one node, from the first copy to the last commit: standby, warm-up, hand-over and failover are
-//! ways through one machine.
+//! One replica of a shard on one node, from the first copy to the last commit: standby, warm-up, hand-over
+//! and failover are ways through one machine.
 //!
 //! ```text
 //!            a role           opened             permitted              caught up
@@ -15,14 +15,18 @@
 //!   any -- lost ----> Absent
 //! ```
 //!
-//! - A *failover* and the second half of a *hand-over* are the upper line: the replica was `Following` for long, and what happens once the permit is there takes
-//!   no longer than reading a few records. The first half of a hand-over is `Active -> Finishing -> Following`.
-//! - A permit is held from `permitted` until its release, in `Opening`, `CatchingUp`, `Active`, `Finishing` and `Broken`. Whoever holds one answers `taken away`
-//!   with exactly one [`Step::Release`], as soon as nothing of it can be committed any more.
+//! - A *failover* and the second half of a *hand-over* are the upper line: the replica was `Following` for
+//!   long, and what happens once the permit is there takes no longer than reading a few records. The first
+//!   half of a hand-over is `Active -> Finishing -> Following`.
+//! - A permit is held from `permitted` until its release, in `Opening`, `CatchingUp`, `Active`, `Finishing`
+//!   and `Broken`. Whoever holds one answers `taken away` with exactly one [`Step::Release`], as soon as
+//!   nothing of it can be committed any more.
 //!
-//! The shell translates: after every change of the view it takes [`crate::permit::Permit::review`] of what is held (`TakenAway`, `Lost`), then tells the
-//! role ([`Role::of`]), then asks for a permit if [`Replica::wants_permit`], and answers what is [`crate::view::View::owed`] and not [`Replica::holds_permit`]. After it has
-//! carried out [`Step::Drop`] or [`Step::Close`], no event of earlier work may arrive.
+//! The shell translates: after every change of the view it takes [`crate::permit::Permit::review`] of what is
+//! held (`TakenAway`, `Lost`), then tells the role ([`Role::of`]), then asks for a permit if
+//! [`Replica::wants_permit`], and answers what is [`crate::view::View::owed`] and not
+//! [`Replica::holds_permit`]. After it has carried out [`Step::Drop`] or [`Step::Close`], no event of earlier
+//! work may arrive.
 
 use crate::ids::{MemberId, ShardId};
 use crate::view::View;
@@ -88,7 +92,8 @@ pub enum Event {
     Closed,
     /// The worker lost its producer and has armed a new one; what was not committed is forgotten.
     Rewound,
-    /// The shard cannot go on here: its policy says so, or its store or changelog does. Whatever ran has been stopped.
+    /// The shard cannot go on here: its policy says so, or its store or changelog does. Whatever ran has been
+    /// stopped.
     Failed,
     /// An operator says that it can.
     Repaired,
@@ -101,8 +106,9 @@ pub enum Step {
     Open,
     /// Apply the changelog to the store as it grows.
     Follow,
-    /// Ask where the changelog ends, by its *high watermark*, and apply it up to there. The last commit of the one before is decided,
-    /// but its markers may still be on their way, so that the last stable offset would be too early an end.
+    /// Ask where the changelog ends, by its *high watermark*, and apply it up to there. The last commit of
+    /// the one before is decided, but its markers may still be on their way, so that the last stable offset
+    /// would be too early an end.
     CatchUp,
     /// Seek the inputs to the positions in the store's state, and process.
     Activate,

@@ -1,7 +1,8 @@
-//! The records of topic `{app}.heartbeat`: one partition, minutes of retention, written by every member some ten times a second.
+//! The records of topic `{app}.heartbeat`: one partition, minutes of retention, written by every member some
+//! ten times a second.
 //!
-//! They say that a member lives and how far its copies are. Nothing that has to be right depends on them: a heartbeat that is lost or late
-//! costs time, never a record.
+//! They say that a member lives and how far its copies are. Nothing that has to be right depends on them: a
+//! heartbeat that is lost or late costs time, never a record.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,7 +21,8 @@ pub struct Heartbeat {
     /// Its operator has asked it to stop: its shards are to go elsewhere.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub leaving: bool,
-    /// What it has. Left out while nothing has changed that a plan depends on: with many shards it is by far the larger part.
+    /// What it has. Left out while nothing has changed that a plan depends on: with many shards it is by far
+    /// the larger part.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub report: Option<Report>,
 }
@@ -28,7 +30,8 @@ pub struct Heartbeat {
 /// What a member has.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Report {
-    /// The copies on its disk, also those for which it has no role at present: a node that comes back after a restart takes up where it was.
+    /// The copies on its disk, also those for which it has no role at present: a node that comes back after a
+    /// restart takes up where it was.
     pub copies: BTreeMap<ShardId, Copy>,
     /// The shards that it cannot run.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]

@@ -44,7 +44,8 @@ number!(
     Epoch(u64)
 );
 number!(
-    /// A member: the offset of its `Join` in the control log, hence unique and ordered for ever. The smallest joined first.
+    /// A member: the offset of its `Join` in the control log, hence unique and ordered for ever. The smallest
+    /// joined first.
     MemberId(i64)
 );
 number!(
@@ -113,7 +114,8 @@ name!(
     GroupName
 );
 
-/// What is placed, moved and failed over: one partition number of one group. Shown, and written to JSON, as `orders/3`.
+/// What is placed, moved and failed over: one partition number of one group. Shown, and written to JSON, as
+/// `orders/3`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct ShardId {

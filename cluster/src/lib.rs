@@ -2,12 +2,16 @@
 //!
 //! Values and functions only: no thread, no clock, no broker. The way of a decision through the crate:
 //!
-//! 1. Nodes write records to the control log ([`control`], as bytes: [`codec`]): a node joins, leaves, arms its producers, plans, releases a shard.
-//! 2. Every node folds them into the same [`view`]. A new node first gets rid of its predecessors: [`startup`].
-//! 3. A [`plan`] says who is active, standby or warm-up for every shard; the view accepts the first one that follows the current one.
-//!    What it says, [`placement`] works out.
+//! 1. A process asks for [`admission`], then writes records to the control log ([`control`], as bytes:
+//!    [`codec`]): it joins, leaves, arms its producers, plans, releases a shard.
+//! 2. Every node folds them into the same [`view`], and judges for itself who is alive ([`liveness`], from
+//!    [`heartbeat`]s and broken connections).
+//! 3. The member that joined first is the [`director`]. It fences the dead and writes a [`plan`]: who is active,
+//!    standby or warm-up for every shard, worked out by [`placement`]. The view accepts the first plan that
+//!    follows the current one. One node alone does the same by [`startup`].
 //! 4. A [`permit`] is what a node needs in order to write; the view gives it out, to one node at a time.
-//! 5. What is superseded is [`garbage`].
+//! 5. What each replica of a shard does about all this is in [`handover`].
+//! 6. What is superseded is [`garbage`].
 //!
 //! The names of all these are here in the root; what nodes must agree upon is their [`topology`].
 

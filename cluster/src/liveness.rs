@@ -1,6 +1,7 @@
 //! Who is alive, as one member judges it for itself. A wrong judgement costs a hand-over, not a record.
 //!
-//! Time is measured from this process's start, by a clock that never goes back; that of other nodes has no part in it.
+//! Time is measured from this process's start, by a clock that never goes back; that of other nodes has no
+//! part in it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,7 +10,8 @@ use std::time::Duration;
 use crate::ids::MemberId;
 use crate::view::View;
 
-/// So many heartbeats prove that a member lives although its connection was refused: one or two may have been under way when it died.
+/// So many heartbeats prove that a member lives although its connection was refused: one or two may have been
+/// under way when it died.
 const BEATS_AGAINST_REFUSAL: u32 = 3;
 
 /// What one member has noticed of the others.
@@ -88,11 +90,11 @@ impl Liveness {
         }
     }
 
-    /// A heartbeat of one's own, sent at `sent`, was read back. What others had written before it has been read by now, so this, and not the passing of time, is
-    /// when silence grows.
+    /// A heartbeat of one's own, sent at `sent`, was read back. What others had written before it has been
+    /// read by now, so this, and not the passing of time, is when silence grows.
     ///
-    /// It grows by the time since the last own beat was sent, or came back, whichever is less: while the broker is away neither
-    /// counts, nor does a queue of beats that comes back in one burst.
+    /// It grows by the time since the last own beat was sent, or came back, whichever is less: while the
+    /// broker is away neither counts, nor does a queue of beats that comes back in one burst.
     pub fn own_came_back(&mut self, sent: Duration, now: Duration) {
         let beat = OwnBeat {
             sent,

@@ -1,19 +1,25 @@
-//! Proofs that a node may write. Their fields are private and they cannot be copied: whatever writes asks for one by type.
+//! Proofs that a node may write. Their fields are private and they cannot be copied: whatever writes asks for
+//! one by type.
 //!
 //! - The [`ProducerPermit`] goes to a worker's transaction thread with the producer that it is for.
-//! - The [`Permit`] is moved into the shard when it becomes active, and leaves it when it stops. A commit carries the
-//!   permits of its shards, by reference.
+//! - The [`Permit`] is moved into the shard when it becomes active, and leaves it when it stops. A commit
+//!   carries the permits of its shards, by reference.
 //!
-//! Why a permit is exclusive (S1), for one shard. By *holders* of a plan we mean its active and all that its `after` names.
-//! 1. A permit is given to the active only, and only when everybody in `after` has released the shard in this epoch or is gone.
-//! 2. A plan's holders include whoever may hold a permit: the next author puts the active and the unreleased of the plan that it follows
-//!    into `after`, and a plan that does not follow the current one is ignored.
-//! 3. A holder that released has no permit, and can get one only from a later plan that names it active, where it waits for the holders of that time.
-//!    A `Released` of an earlier epoch does not count: the member may have been active again since.
-//! 4. A member is gone once it left (it has closed its producers), or once a plan was accepted whose author had fenced it before, up to its latest
-//!    generation. Kafka then refuses every commit of it, however long it slept.
-//! 5. So a permit that its member neither released nor lost by fencing stays exclusive through any number of plans, and
-//!    [`Permit::review`] may keep it although a plan in between, which was read at the same time, named another.
+//! Why a permit is exclusive (S1), for one shard. By *holders* of a plan we mean its active and all that its
+//! `after` names.
+//! 1. A permit is given to the active only, and only when everybody in `after` has released the shard in this
+//!    epoch or is gone.
+//! 2. A plan's holders include whoever may hold a permit: the next author puts the active and the unreleased
+//!    of the plan that it follows into `after`, and a plan that does not follow the current one is ignored.
+//! 3. A holder that released has no permit, and can get one only from a later plan that names it active,
+//!    where it waits for the holders of that time. A `Released` of an earlier epoch does not count: the
+//!    member may have been active again since.
+//! 4. A member is gone once it left (it has closed its producers), or once a plan was accepted whose author
+//!    had fenced it before, up to its latest generation. Kafka then refuses every commit of it, however long
+//!    it slept.
+//! 5. So a permit that its member neither released nor lost by fencing stays exclusive through any number of
+//!    plans, and [`Permit::review`] may keep it although a plan in between, which was read at the same time,
+//!    named another.
 
 // For the model, whose states are copied, the types here can be copied, too; nothing else can.
 
@@ -52,10 +58,11 @@ pub struct Closing {
     member: MemberId,
 }
 
-/// Proof that the producers of `generation` were announced in the log by a member that was not expelled by then, so that any fence that
-/// is to count reaches them.
+/// Proof that the producers of `generation` were announced in the log by a member that was not expelled by
+/// then, so that any fence that is to count reaches them.
 ///
-/// Initialise the producers, write [`crate::control::Armed`], and begin no transaction before the view gives this.
+/// Initialise the producers, write [`crate::control::Armed`], and begin no transaction before the view gives
+/// this.
 #[derive(Debug)]
 #[cfg_attr(test, derive(Clone, PartialEq, Eq, Hash))]
 #[must_use]
@@ -65,7 +72,8 @@ pub struct ProducerPermit {
 }
 
 impl View {
-    /// The permit of `me` for `shard`, once the plan names it active, its producers are armed and nobody else may write it.
+    /// The permit of `me` for `shard`, once the plan names it active, its producers are armed and nobody else
+    /// may write it.
     ///
     /// For a shard that does not run here: one that does keeps its own, see [`Permit::review`].
     #[must_use]
@@ -90,7 +98,8 @@ impl View {
         })
     }
 
-    /// What to write about a shard of [`View::owed`] that does not run here: it was given up before, or never begun.
+    /// What to write about a shard of [`View::owed`] that does not run here: it was given up before, or never
+    /// begun.
     #[must_use]
     pub fn decline(&self, shard: &ShardId, me: MemberId) -> Record {
         Record::Released(Released {

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{Epoch, Generation, MemberId, ShardId};
 use crate::view::View;
 
-/// A plan, as it stands in the control log. Only [`Draft::following`] makes one, since a plan has to carry whatever permits
-/// depend on: compaction removes all earlier plans and their `Released`.
+/// A plan, as it stands in the control log. Only [`Draft::following`] makes one, since a plan has to carry
+/// whatever permits depend on: compaction removes all earlier plans and their `Released`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Plan {
     pub(crate) epoch: Epoch,
@@ -36,8 +36,8 @@ pub struct Assignment {
     /// Who fills a copy in order to become active, and why these.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub warmups: BTreeMap<MemberId, Why>,
-    /// Whoever may still hold a permit from an earlier plan. The active gets its permit once each of them has released the
-    /// shard in this epoch, or is gone.
+    /// Whoever may still hold a permit from an earlier plan. The active gets its permit once each of them has
+    /// released the shard in this epoch, or is gone.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub after: BTreeSet<MemberId>,
 }
@@ -54,7 +54,8 @@ pub enum Why {
     Failover {
         /// Who had it.
         from: MemberId,
-        /// How far behind this node's copy was then, in records; none if it had no copy, as far as the author knew.
+        /// How far behind this node's copy was then, in records; none if it had no copy, as far as the author
+        /// knew.
         lag_records: Option<u64>,
     },
     /// Active: the one before could not go on with this shard.
@@ -100,8 +101,8 @@ pub struct Draft {
     pub author: MemberId,
     /// Whom it takes to be alive.
     pub members: BTreeSet<MemberId>,
-    /// Whose transactional ids, all of them, the author has fenced, each at the generation that the author's view had *when the fence
-    /// began*. The plan expels them.
+    /// Whose transactional ids, all of them, the author has fenced, each at the generation that the author's
+    /// view had *when the fence began*. The plan expels them.
     pub fenced: BTreeMap<MemberId, Generation>,
     /// The roles of every shard.
     pub roles: BTreeMap<ShardId, Roles>,
@@ -134,7 +135,8 @@ impl Assignment {
 }
 
 impl Draft {
-    /// The plan that follows the one of `view`. It will be accepted if no other that follows the same one comes before it.
+    /// The plan that follows the one of `view`. It will be accepted if no other that follows the same one
+    /// comes before it.
     #[must_use]
     pub fn following(self, view: &View) -> Plan {
         let mut shards = BTreeMap::new();
@@ -150,8 +152,8 @@ impl Draft {
             };
             shards.insert(shard, assignment);
         }
-        // A shard that the author does not know stays in the plan while somebody may write it, else the next author that
-        // knows it would take it for free.
+        // A shard that the author does not know stays in the plan while somebody may write it, else the next
+        // author that knows it would take it for free.
         for (shard, before) in view.plan().map(Plan::shards).into_iter().flatten() {
             let mut after = view.may_hold(shard);
             if !shards.contains_key(shard) && !after.is_empty() {
@@ -175,8 +177,8 @@ impl Draft {
 }
 
 impl Plan {
-    /// The plan of an app that runs on one node: everything active on `me`, and everybody else, all of them fenced
-    /// before, expelled.
+    /// The plan of an app that runs on one node: everything active on `me`, and everybody else, all of them
+    /// fenced before, expelled.
     #[must_use]
     pub fn single(view: &View, me: MemberId, shards: impl IntoIterator<Item = ShardId>) -> Self {
         let all_on_me = || Roles {

@@ -1,14 +1,18 @@
 //! How a node takes the app over: fence whoever was there before, then plan.
 //!
 //! The way of a process, on one control-log reader that folds everything in order:
-//! 1. Read the log to its end, write [`crate::control::Join`], read it back: [`View::find`] tells the member id.
+//! 1. Read the log to its end, write [`crate::control::Join`], read it back: [`View::find`] tells the member
+//!    id.
 //! 2. Carry out [`startup`]; read back what was written; repeat until nothing is left to do.
-//! 3. After every change of the view: [`crate::permit::Permit::review`] each permit that is held, take new ones by [`View::permit`], answer
-//!    what is [`View::owed`]. When [`View::standing`] says that it is outside, drop everything and begin at 1 with a new incarnation.
-//! 4. With a new permit, read the shard's changelog to the *high watermark* asked after the permit, and not to the last stable
-//!    offset: the last commit of the one before is decided, but its markers may still be on their way.
-//! 5. To replace a producer (after a doubt): finish or abort what is open, initialise the new one, write [`crate::control::Armed`] with the
-//!    next generation, and use it once [`View::producer_permit`] is there. Shards and their permits stay.
+//! 3. After every change of the view: [`crate::permit::Permit::review`] each permit that is held, take new
+//!    ones by [`View::permit`], answer what is [`View::owed`]. When [`View::standing`] says that it is
+//!    outside, drop everything and begin at 1 with a new incarnation.
+//! 4. With a new permit, read the shard's changelog to the *high watermark* asked after the permit, and not
+//!    to the last stable offset: the last commit of the one before is decided, but its markers may still be
+//!    on their way.
+//! 5. To replace a producer (after a doubt): finish or abort what is open, initialise the new one, write
+//!    [`crate::control::Armed`] with the next generation, and use it once [`View::producer_permit`] is there.
+//!    Shards and their permits stay.
 //! 6. To stop: commit, close the producers, write [`crate::control::Leave`]. Nobody then has to fence.
 
 use crate::ids::{Generation, MemberId, NodeName, ShardId, TransactionalId, WorkerIndex};
@@ -26,7 +30,8 @@ pub enum Step {
     Write(Plan),
 }
 
-/// Whom to fence: Kafka's `InitProducerId` for each of its [`Fence::ids`], all at once. Done when each was answered without an error.
+/// Whom to fence: Kafka's `InitProducerId` for each of its [`Fence::ids`], all at once. Done when each was
+/// answered without an error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fence {
     /// The member.
@@ -59,10 +64,11 @@ impl Fence {
     }
 }
 
-/// What `me` has to do in order to run the app alone; nothing when it does already, or is not (any more) a member.
+/// What `me` has to do in order to run the app alone; nothing when it does already, or is not (any more) a
+/// member.
 ///
-/// Ask again after the last step's record was read back: meanwhile another may have planned, or a predecessor that lives
-/// may have armed itself anew, so that the fence missed it.
+/// Ask again after the last step's record was read back: meanwhile another may have planned, or a predecessor
+/// that lives may have armed itself anew, so that the fence missed it.
 #[must_use]
 pub fn startup(view: &View, me: MemberId) -> Vec<Step> {
     let Some(myself) = view.member(me) else {

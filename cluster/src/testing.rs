@@ -1,4 +1,5 @@
-//! A small world for the tests of this crate: nodes that read one control log at their own pace, and as much of Kafka as fences need.
+//! A small world for the tests of this crate: nodes that read one control log at their own pace, and as much
+//! of Kafka as fences need.
 
 use std::collections::{BTreeMap, BTreeSet};
 

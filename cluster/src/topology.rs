@@ -9,8 +9,8 @@ use crate::ids::{GroupName, ShardId};
 
 /// The readable summary of an app's agents, tables and topics that a node puts into its `Join`.
 ///
-/// Nodes may run different builds of one topology at a time (a rolling upgrade), but not two topologies: a record that
-/// one of them repartitions would be read by the other by other rules.
+/// Nodes may run different builds of one topology at a time (a rolling upgrade), but not two topologies: a
+/// record that one of them repartitions would be read by the other by other rules.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct Topology {
     /// The groups of co-partitioned topics; one shard for each of their partitions.
@@ -32,8 +32,8 @@ pub struct Group {
     /// Its tables, sorted. A group without tables has nothing to keep warm, hence no standbys.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tables: Vec<String>,
-    /// How many standbys each of its shards should have. Not part of what has to be equal: it may change in a rolling
-    /// upgrade, and the director's number counts.
+    /// How many standbys each of its shards should have. Not part of what has to be equal: it may change in a
+    /// rolling upgrade, and the director's number counts.
     #[serde(default)]
     pub standbys: u32,
 }
@@ -58,8 +58,8 @@ impl Topology {
         Fingerprint(hash.0)
     }
 
-    /// What differs between `self` ("here") and `other` ("there"), a sentence each; empty if nodes of both may work
-    /// together.
+    /// What differs between `self` ("here") and `other` ("there"), a sentence each; empty if nodes of both
+    /// may work together.
     #[must_use]
     pub fn differences(&self, other: &Self) -> Vec<String> {
         let (here, there) = (self.lines(), other.lines());

@@ -23,8 +23,8 @@ pub struct View {
     /// Who joined and did not leave, the expelled ones too until their `Join` is cleaned away.
     joined: BTreeMap<MemberId, Member>,
     plan: Option<Plan>,
-    /// Of the current epoch, and of later ones whose plan is not here yet (a repeated write of it may have taken the
-    /// first one's place).
+    /// Of the current epoch, and of later ones whose plan is not here yet (a repeated write of it may have
+    /// taken the first one's place).
     released: BTreeMap<Epoch, BTreeSet<(ShardId, MemberId)>>,
 }
 
@@ -163,8 +163,9 @@ impl View {
         }
     }
 
-    /// Compare-and-set: the first plan that follows the current one. The epoch need not be the very next: after compaction,
-    /// the plans before may be missing. For the same reason the plan says anew who is expelled.
+    /// Compare-and-set: the first plan that follows the current one. The epoch need not be the very next:
+    /// after compaction, the plans before may be missing. For the same reason the plan says anew who is
+    /// expelled.
     fn plans(&mut self, plan: Plan) -> Applied {
         let (epoch, author) = (plan.epoch, plan.author);
         if epoch <= self.epoch() {
@@ -272,8 +273,8 @@ impl View {
         self.awaited(shard).chain(active).collect()
     }
 
-    /// Whether nobody counts on `me` any more: no shard is its own, and none has still to be released. A member that stops waits for this, unless it is
-    /// the only one, and then writes its `Leave`.
+    /// Whether nobody counts on `me` any more: no shard is its own, and none has still to be released. A
+    /// member that stops waits for this, unless it is the only one, and then writes its `Leave`.
     #[must_use]
     pub fn may_leave(&self, me: MemberId) -> bool {
         let mine = self
@@ -289,8 +290,8 @@ impl View {
         planned.filter_map(|id| Some(&self.joined.get(id)?.join.node))
     }
 
-    /// Who was expelled and whose `Join` is still in the log. The next plan has to say it again: this one will be compacted
-    /// away, perhaps before that `Join` is.
+    /// Who was expelled and whose `Join` is still in the log. The next plan has to say it again: this one
+    /// will be compacted away, perhaps before that `Join` is.
     pub(crate) fn expelled(&self) -> impl Iterator<Item = MemberId> + '_ {
         let out = self.joined.iter().filter(|(_, it)| it.expelled.is_some());
         out.map(|(id, _)| *id)

@@ -1,8 +1,9 @@
-//! Every order of events in a small cluster, with the production functions: three nodes, two shards, one control log, and of Kafka what
-//! matters: whose producers are valid, and what was committed.
+//! Every order of events in a small cluster, with the production functions: three nodes, two shards, one
+//! control log, and of Kafka what matters: whose producers are valid, and what was committed.
 //!
-//! A node reads the log when it likes: one that is frozen, and wakes, is one that does not act for a while. What a node writes is under way for as long as it
-//! likes. A commit is one step; that it holds a record's input offset, table writes and outputs is Kafka's promise, so that S2 and S6 come down to: each shard's
+//! A node reads the log when it likes: one that is frozen, and wakes, is one that does not act for a while.
+//! What a node writes is under way for as long as it likes. A commit is one step; that it holds a record's
+//! input offset, table writes and outputs is Kafka's promise, so that S2 and S6 come down to: each shard's
 //! commits are 0, 1, 2 ..., without a gap or a repeat, whoever makes them.
 
 mod node;
@@ -250,7 +251,8 @@ impl Model for Cluster {
     type State = State;
     type Action = Action;
 
-    /// Three members, armed, under a first plan that gives everything to the first, so that it soon hands a shard over.
+    /// Three members, armed, under a first plan that gives everything to the first, so that it soon hands a
+    /// shard over.
     fn init_states(&self) -> Vec<State> {
         let mut log: Vec<Arc<Entry>> = Vec::new();
         let mut view = View::default();
@@ -329,7 +331,7 @@ impl Model for Cluster {
             }),
             Property::sometimes("all is processed", |_, state: &State| state.is_done()),
             Property::sometimes("a shard is handed over", |model: &Self, state: &State| {
-                state.handed_over || !(model.shards > 1)
+                state.handed_over || model.shards == 1
             }),
             Property::sometimes("a fenced node is refused", |model: &Self, state: &State| {
                 state.refused || model.faults.wrong_suspicions == 0

@@ -2,23 +2,29 @@
 //!
 //! What is wanted of [`assign`], in the order of what gives way to what:
 //!
-//! 1. **Total.** Every shard has one active, on a node of the facts, whatever they are; only without nodes there is no plan.
-//! 2. **No wait for a restore.** An active that lives keeps its shard until the node that is to have it has caught up (it
-//!    gets a *warm-up* before); a shard whose active is gone goes to a copy that has caught up if there is one, else to the
-//!    one that lags least. Not more than `max_warmups` copies at a time are filled only for the sake of balance.
+//! 1. **Total.** Every shard has one active, on a node of the facts, whatever they are; only without nodes
+//!    there is no plan.
+//! 2. **No wait for a restore.** An active that lives keeps its shard until the node that is to have it has
+//!    caught up (it gets a *warm-up* before); a shard whose active is gone goes to a copy that has caught up
+//!    if there is one, else to the one that lags least. Not more than `max_warmups` copies at a time are
+//!    filled only for the sake of balance.
 //! 3. **Balanced actives**: within one of a node's share by weight, compared with each other node.
-//! 4. **Standbys**: as many as the group wants, as far as there are nodes; never where the active is, never where the shard is broken.
+//! 4. **Standbys**: as many as the group wants, as far as there are nodes; never where the active is, never
+//!    where the shard is broken.
 //! 5. **Balanced replicas** (actives and standbys together), likewise within one.
 //! 6. **Other racks first**: as few copies of a shard on one rack as balance permits.
-//! 7. **Spread groups**: shards of one group, which cost alike, are spread over the nodes as far as all the above permits.
+//! 7. **Spread groups**: shards of one group, which cost alike, are spread over the nodes as far as all the
+//!    above permits.
 //! 8. **Sticky.** Nothing moves but for one of these reasons, and says which ([`crate::plan::Why`]).
 //!
-//! And over time: **idempotent** (the plan that comes out, put in again with the same facts, comes out again), **convergent** (as copies catch up,
-//! repeated plans end in one that satisfies 3 and 5 and has no warm-ups), **deterministic** (sorted containers and integers only).
+//! And over time: **idempotent** (the plan that comes out, put in again with the same facts, comes out
+//! again), **convergent** (as copies catch up, repeated plans end in one that satisfies 3 and 5 and has no
+//! warm-ups), **deterministic** (sorted containers and integers only).
 //!
-//! Why it ends: every move makes the tuple (imbalance of actives, imbalance of replicas, copies that share a rack, imbalance of groups) smaller, in the
-//! order of a dictionary, each imbalance being a sum of squares. Why it ends balanced: while two nodes differ by more than one, some move between
-//! them is left; for actives this is plain, for replicas see `balance.rs`.
+//! Why it ends: every move makes the tuple (imbalance of actives, imbalance of replicas, copies that share a
+//! rack, imbalance of groups) smaller, in the order of a dictionary, each imbalance being a sum of squares.
+//! Why it ends balanced: while two nodes differ by more than one, some move between them is left; for actives
+//! this is plain, for replicas see `balance.rs`.
 
 mod balance;
 mod problem;
@@ -34,7 +40,8 @@ use crate::plan::{Plan, Roles};
 use problem::{Problem, Slice};
 use state::State;
 
-/// How often a plan is worked over before it is handed out. Two passes are usual, one of them to see that nothing is left to do.
+/// How often a plan is worked over before it is handed out. Two passes are usual, one of them to see that
+/// nothing is left to do.
 const MAX_PASSES: usize = 8;
 
 /// All that [`assign`] goes by, but for the plan before.
@@ -44,8 +51,8 @@ pub struct Facts {
     pub nodes: BTreeMap<MemberId, NodeFacts>,
     /// The groups whose shards are to be placed.
     pub groups: BTreeMap<GroupName, GroupFacts>,
-    /// The copies of each shard that exist, whatever their role, with their lag behind the end of the changelog in records. No entry: no copy, or
-    /// nothing heard of it yet.
+    /// The copies of each shard that exist, whatever their role, with their lag behind the end of the
+    /// changelog in records. No entry: no copy, or nothing heard of it yet.
     pub lags: BTreeMap<ShardId, BTreeMap<MemberId, u64>>,
     /// Where a shard cannot run until an operator has looked at it.
     pub broken: BTreeMap<ShardId, BTreeSet<MemberId>>,

@@ -27,8 +27,8 @@ pub(super) struct Shard {
     now_why: Option<Why>,
     /// Who processed it last, dead or alive.
     pub(super) before: Option<MemberId>,
-    /// Who is to process it. Differs from `now` while that one is warming up, and is none while nobody else could be found for the
-    /// shard of a node that is about to stop.
+    /// Who is to process it. Differs from `now` while that one is warming up, and is none while nobody else
+    /// could be found for the shard of a node that is about to stop.
     pub(super) home: Option<N>,
     home_why: Option<Why>,
     /// Who is to keep a copy. May name `now` while `home` is warming up.
@@ -195,8 +195,8 @@ impl State<'_> {
         self.shards[s].now.is_some() && !self.is_ready(n, s)
     }
 
-    /// Whether the standby on `n` must stay for now: it is only being filled itself, in the place of another, or it is what
-    /// the active will be once its successor has caught up.
+    /// Whether the standby on `n` must stay for now: it is only being filled itself, in the place of another,
+    /// or it is what the active will be once its successor has caught up.
     pub(super) fn is_bound(&self, n: N, s: S) -> bool {
         let shard = &self.shards[s];
         shard.relieved.contains_key(&n) || (shard.now == Some(n) && self.is_warming(s))
@@ -221,7 +221,8 @@ impl State<'_> {
         self.homes[n][group].len() as i64
     }
 
-    /// What `n` has beyond its share of something of which there are `total`, in units of a share's denominator.
+    /// What `n` has beyond its share of something of which there are `total`, in units of a share's
+    /// denominator.
     fn deviation(&self, n: N, has: i64, total: i64) -> i64 {
         has * self.problem.total_weight - total * self.problem.nodes[n].weight
     }
@@ -252,7 +253,8 @@ impl State<'_> {
         (shard.now, shard.now_why) = (Some(n), Some(why));
     }
 
-    /// Makes `n` the home of `s`. Where it was the home it stays as a standby if `n` was one, so that the number of copies stays.
+    /// Makes `n` the home of `s`. Where it was the home it stays as a standby if `n` was one, so that the
+    /// number of copies stays.
     pub(super) fn set_home(&mut self, s: S, n: N, why: Why) {
         let was_standby = self.drop_standby(s, n);
         self.keep(s, n);
