@@ -1,18 +1,20 @@
 //! What moves, and why: see the wanted properties in `mod.rs`.
 //!
-//! *Deviation* is what a node has beyond its share, times the sum of all weights so as to stay in whole numbers. Two nodes are balanced while their
-//! deviations differ by at most one shard (times that sum).
+//! *Deviation* is what a node has beyond its share, times the sum of all weights so as to stay in whole
+//! numbers. Two nodes are balanced while their deviations differ by at most one shard (times that sum).
 
 use super::problem::{G, N, S};
 use super::state::State;
 use crate::ids::MemberId;
 use crate::plan::Why;
 
-/// Enough for each kind of move to make place for the others; a plan that is not yet perfect then is made better by the next.
+/// Enough for each kind of move to make place for the others; a plan that is not yet perfect then is made
+/// better by the next.
 const MAX_ROUNDS: usize = 16;
 
-/// How many pairs of nodes are looked at for one move. Where every copy may be filled, the first pair has one; while the budget is used
-/// up or racks are in the way, there may be none, and looking for it longer is not worth the time.
+/// How many pairs of nodes are looked at for one move. Where every copy may be filled, the first pair has
+/// one; while the budget is used up or racks are in the way, there may be none, and looking for it longer is
+/// not worth the time.
 const MAX_PAIRS: usize = 64;
 
 /// Turns what was into what should be.
@@ -43,27 +45,21 @@ fn place(state: &mut State<'_>) {
     state.charge_what_is_pending();
 }
 
-/// The active is gone: the best copy takes over, on the spot.
+/// The active is gone: the best copy takes over, on the spot. If need be that is one on a node that is about to
+/// stop, until [`evacuate`] has found another.
 fn take_over(state: &mut State<'_>, s: S) {
     let problem = state.problem;
-    let (group, has_tables) = (state.group(s), state.has_tables(s));
-    let fit = problem
-        .takers
-        .iter()
-        .copied()
-        .filter(|&n| problem.is_fit(n, s));
-    let best = fit.min_by_key(|&n| {
-        let lag = if has_tables {
-            problem.lag(n, s).unwrap_or(u64::MAX)
-        } else {
-            0
-        };
-        let lag = if lag <= problem.acceptable_lag {
-            0
-        } else {
-            lag
-        };
-        (lag, state.active_deviation(n), state.of_group(n, group), n)
+    let slice = &problem.shards[s];
+    let lag = |n: N| match problem.lag(n, s) {
+        _ if !problem.groups[slice.group].has_tables => 0,
+        Some(lag) if lag <= problem.acceptable_lag => 0,
+        lag => lag.unwrap_or(u64::MAX),
+    };
+    let nodes = (0..problem.nodes.len()).filter(|n| !slice.broken.contains(n));
+    let best = nodes.min_by_key(|&n| {
+        let leaves = problem.nodes[n].weight == 0;
+        let in_group = state.of_group(n, slice.group);
+        (lag(n), leaves, state.active_deviation(n), in_group, n)
     });
     let Some(best) = best else { return };
     let before = state.shards[s].before;
@@ -76,15 +72,16 @@ fn take_over(state: &mut State<'_>, s: S) {
         },
     };
     // A shard that nobody ever had has no data to wait for, so that it may still be moved at will.
-    if before.is_some() || !problem.shards[s].lags.is_empty() {
+    if before.is_some() || !slice.lags.is_empty() {
         state.set_now(s, best, why);
     }
-    if state.shards[s].home.is_none() {
+    if state.shards[s].home.is_none() && problem.is_fit(best, s) {
         state.set_home(s, best, why);
     }
 }
 
-/// Finds another home for what is on a node that is about to stop. The active keeps the shard until that one is ready.
+/// Finds another home for what is on a node that is about to stop. The active keeps the shard until that one
+/// is ready.
 fn evacuate(state: &mut State<'_>) -> bool {
     let mut moved = false;
     for s in 0..state.shards.len() {
@@ -122,7 +119,8 @@ fn trim(state: &mut State<'_>) {
     }
 }
 
-/// Adds standbys that are missing. Not within the budget: a shard without its heir is what we are here to avoid.
+/// Adds standbys that are missing. Not within the budget: a shard without its heir is what we are here to
+/// avoid.
 fn fill(state: &mut State<'_>) {
     for s in 0..state.shards.len() {
         while state.shards[s].standbys.len() < state.wanted(s) {
@@ -152,10 +150,11 @@ fn balance_actives(state: &mut State<'_>) -> bool {
 
 /// Brings replicas within one, without a change to the balance of actives.
 ///
-/// There is always a move, nodes being of one weight: let `i` have two copies more than `j`. Then `i` holds at least two shards that `j` does not.
-/// If it is a standby of one of them, that one moves. Else it is the active of all of them. If `i` has more actives than `j`, one of them
-/// moves. Else `j` has at least as many actives, of which at least two are held by `i`, hence as their standby: the two swap roles in one of those, and
-/// then `i` gives an active to `j` as before.
+/// There is always a move, nodes being of one weight: let `i` have two copies more than `j`. Then `i` holds
+/// at least two shards that `j` does not. If it is a standby of one of them, that one moves. Else it is the
+/// active of all of them. If `i` has more actives than `j`, one of them moves. Else `j` has at least as many
+/// actives, of which at least two are held by `i`, hence as their standby: the two swap roles in one of
+/// those, and then `i` gives an active to `j` as before.
 fn balance_replicas(state: &mut State<'_>) -> bool {
     level(
         state,
@@ -228,8 +227,8 @@ fn separate_racks(state: &mut State<'_>) -> bool {
     moved
 }
 
-/// Moves a standby from `i` to `j`. If `i` had no more than `j` to begin with, then it gets another one: of `j`, or of a node
-/// that has more than `j`.
+/// Moves a standby from `i` to `j`. If `i` had no more than `j` to begin with, then it gets another one: of
+/// `j`, or of a node that has more than `j`.
 fn move_and_refill(state: &mut State<'_>, s: S, i: N, j: N) -> bool {
     let more_than_j = |state: &State<'_>, n: N| {
         state.replica_deviation(n) - state.replica_deviation(j) >= state.problem.total_weight
@@ -375,7 +374,8 @@ fn in_group(state: &State<'_>, group: G, i: N, j: N, suits: impl Fn(S) -> bool) 
     fit.chain([first]).min_by_key(|&s| (cost(state, s, j), s))
 }
 
-/// What it would cost to make `j` the home of `s`: nothing if it is there already, or ready; least if it has at least begun.
+/// What it would cost to make `j` the home of `s`: nothing if it is there already, or ready; least if it has
+/// at least begun.
 fn cost(state: &State<'_>, s: S, j: N) -> u8 {
     if state.shards[s].now == Some(j) {
         0

@@ -473,6 +473,27 @@ fn a_node_that_stops_gives_its_shards_to_standbys_that_have_caught_up() {
 }
 
 #[test]
+fn a_copy_on_a_node_that_stops_is_better_than_none() {
+    let mut world = World::new(&[(1, Some(1))], 1);
+    world.add_all(3, 1);
+    world.converge().unwrap();
+    let (shard, it) = world.shards().iter().next().unwrap();
+    let (shard, dead, heir) = (
+        shard.clone(),
+        it.active,
+        *it.standbys.keys().next().unwrap(),
+    );
+    world.remove(dead);
+    world.facts.nodes.get_mut(&heir).unwrap().leaving = true;
+    world.plan();
+    let it = &world.shards()[&shard];
+    assert_eq!(it.active, heir);
+    let other = *it.warmups.keys().next().unwrap();
+    world.converge().unwrap();
+    assert_eq!(world.shards()[&shard].active, other);
+}
+
+#[test]
 fn without_nodes_there_is_no_plan_and_one_node_takes_all() {
     let mut world = World::new(&[(4, Some(2))], 1);
     assert!(world.assign().is_empty());
