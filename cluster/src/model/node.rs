@@ -5,8 +5,9 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::log::{Logged, Sent};
 use super::shard;
-use crate::control::{Armed, Entry, Leave, Record};
+use crate::control::{Armed, Leave, Record};
 use crate::director::{Decision, Situation, direct};
 use crate::handover::{Event, Phase, Replica, Role, Step};
 use crate::heartbeat::Report;
@@ -18,7 +19,7 @@ use crate::view::{Standing, View};
 #[derive(Debug, Clone)]
 pub(super) struct Node {
     pub(super) me: MemberId,
-    /// A function of the log and of how far it was read, so only the latter counts in comparisons.
+    /// A function of the log and of how far it was read, so that only the latter counts in comparisons.
     pub(super) view: Arc<View>,
     pub(super) crashed: bool,
     pub(super) outside: bool,
@@ -31,7 +32,7 @@ pub(super) struct Node {
     fenced: BTreeMap<MemberId, Generation>,
     written: Epoch,
     /// Records on their way to the control log.
-    pub(super) outbox: VecDeque<Record>,
+    pub(super) outbox: VecDeque<Arc<Sent>>,
 }
 
 /// What the node has of a shard.
@@ -42,12 +43,14 @@ pub(super) struct Local {
     closing: Option<Closing>,
     /// The next input, by the state in its store.
     pub(super) position: u8,
+    /// A commit was sent whose outcome is not known here.
+    pub(super) under_way: bool,
     /// The last epoch in which this node said that it does not have the shard.
     declined: Epoch,
 }
 
 impl Node {
-    pub(super) fn new(me: MemberId, shards: usize, log: &[Arc<Entry>]) -> Self {
+    pub(super) fn new(me: MemberId, shards: usize, log: &[Arc<Logged>]) -> Self {
         let mut node = Self {
             me,
             view: Arc::default(),
@@ -72,16 +75,16 @@ impl Node {
         !self.crashed && !self.outside
     }
 
-    pub(super) fn has_read(&self, log: &[Arc<Entry>]) -> bool {
-        self.view.read_to().0 as usize == log.len()
+    /// Whether there is something to read. To whom is outside it is all the same.
+    pub(super) fn should_read(&self, log: &[Arc<Logged>]) -> bool {
+        self.is_up() && (self.view.read_to().0 as usize) < log.len()
     }
 
-    /// Folds the next entry, and does what it asks for.
-    pub(super) fn read(&mut self, log: &[Arc<Entry>]) {
-        let at = self.view.read_to();
-        let view = Arc::make_mut(&mut self.view);
-        view.apply(at, Entry::clone(&log[at.0 as usize])).unwrap();
-        if self.outside || self.view.standing(self.me) == Standing::NotYet {
+    /// Takes in the next record, and does what it asks for.
+    pub(super) fn read(&mut self, log: &[Arc<Logged>]) {
+        let at = self.view.read_to().0 as usize;
+        self.view = log[at].view.clone();
+        if self.view.standing(self.me) == Standing::NotYet {
             return;
         }
         if self.view.standing(self.me) != Standing::Member {
@@ -119,7 +122,8 @@ impl Node {
         let local = &mut self.shards[s];
         if owed && !local.replica.holds_permit() && local.declined < view.epoch() {
             local.declined = view.epoch();
-            self.outbox.push_back(view.decline(&shard(s), self.me));
+            let declined = view.decline(&shard(s), self.me);
+            self.send(declined);
         }
     }
 
@@ -135,7 +139,8 @@ impl Node {
                     let local = &mut self.shards[s];
                     let closing = local.closing.take().expect("it was taken away");
                     local.declined = self.view.epoch();
-                    self.outbox.push_back(closing.done(&self.view));
+                    let released = closing.done(&self.view);
+                    self.send(released);
                 }
                 Step::Drop => {
                     self.shards[s].permit = None;
@@ -160,11 +165,16 @@ impl Node {
 
     fn leave(&mut self, reason: &str) {
         let join = &self.view.member(self.me).expect("a member until now").join;
-        self.outbox.push_back(Record::Leave(Leave {
+        let leave = Leave {
             member: self.me,
             incarnation: join.incarnation,
             reason: reason.into(),
-        }));
+        };
+        self.send(Record::Leave(leave));
+    }
+
+    fn send(&mut self, record: Record) {
+        self.outbox.push_back(Sent::new(record));
     }
 
     /// Orderly: nothing is its own any more.
@@ -178,10 +188,8 @@ impl Node {
         self.generation = self.generation.next();
         self.producers = None;
         (0..self.shards.len()).for_each(|s| self.tell(s, Event::Rewound));
-        self.outbox.push_back(Record::Armed(Armed {
-            member: self.me,
-            generation: self.generation,
-        }));
+        let (member, generation) = (self.me, self.generation);
+        self.send(Record::Armed(Armed { member, generation }));
     }
 
     pub(super) fn decide(&self, leaving: Option<MemberId>) -> Decision {
@@ -224,7 +232,7 @@ impl Node {
             }
             Decision::Write(plan) => {
                 self.written = plan.epoch();
-                self.outbox.push_back(Record::Plan(plan));
+                self.send(Record::Plan(plan));
             }
             Decision::NotMine | Decision::Wait(_) | Decision::Rest => {}
         }
@@ -236,11 +244,11 @@ impl Node {
         }
     }
 
-    /// Whether it would try to commit something for the shard, if there was something.
-    pub(super) fn can_process(&self, s: usize) -> bool {
+    /// Whether it would commit something for the shard, if there was something.
+    pub(super) fn can_commit(&self, s: usize) -> bool {
         let local = &self.shards[s];
-        let phase = matches!(local.replica.phase(), Phase::Active | Phase::Finishing);
-        phase && self.producers.is_some()
+        let works = matches!(local.replica.phase(), Phase::Active | Phase::Finishing);
+        works && self.producers.is_some() && !local.under_way
     }
 }
 
