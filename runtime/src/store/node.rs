@@ -53,15 +53,17 @@ impl Node {
     }
 
     fn find(self: &Arc<Self>, shard: &ShardId) -> Result<Found, StoreError> {
+        // Looked at once: the last one to hold a store lets go of it at any moment.
+        let mut found = None;
         let taken = |stores: &mut Stores| {
-            let store = stores.get(shard);
-            store.is_some_and(|store| store.strong_count() == 0)
+            found = stores.get(shard).map(Weak::upgrade);
+            matches!(found, Some(None))
         };
         let (mut stores, _) = self
             .changed
             .wait_timeout_while(self.stores(), CLOSE_TIMEOUT, taken)
             .unwrap_or_else(PoisonError::into_inner);
-        match stores.get(shard).map(Weak::upgrade) {
+        match found {
             Some(Some(store)) => Ok(Found::Open(store)),
             Some(None) => Err(StoreError::Failed {
                 path: self.dir.shard(shard).display().to_string(),
