@@ -46,7 +46,7 @@ pub struct OffsetCommit {
     pub partition: TopicPartition,
     /// The smallest unfinished offset (S6).
     pub offset: Offset,
-    /// What a shard without tables has to remember beside it (see [`crate::tracker`]); empty if nothing.
+    /// What the shard has to remember beside it; empty if nothing.
     pub metadata: String,
 }
 

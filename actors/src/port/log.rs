@@ -127,7 +127,7 @@ pub enum LogError {
     /// The offset is not, or no longer, in the partition.
     #[error(
         "{partition}: offset {offset} is not in the log any more (it was truncated, or its retention passed, or the \
-         topic was created anew); `reset` decides where to go on"
+         topic was created anew): bring it back, or begin anew under another app id, which starts with what there is"
     )]
     OutOfRange {
         /// The partition.

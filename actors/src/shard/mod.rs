@@ -10,6 +10,7 @@
 //!     +------------- truncated, foreign, full -----+
 //! ```
 
+mod beside;
 mod seal;
 mod shell;
 mod status;
@@ -24,6 +25,7 @@ use tanist_cluster::permit::Permit;
 use tanist_cluster::{Offset, ShardId};
 use tokio::sync::Notify;
 
+pub(crate) use beside::Beside;
 pub(crate) use seal::{Draft, Worth};
 pub(crate) use shell::{ShardActor, StopShard};
 pub use status::{InputStatus, ShardState, ShardStatus};
@@ -87,8 +89,8 @@ impl Shard {
     pub(crate) fn new(parts: ShardParts) -> Rc<Self> {
         let progress = |agent: &AgentIntake| (agent.key.clone(), agent.intake.borrow().progress());
         let inputs = Inputs {
-            commit: parts.replay.state().inputs.commit,
             agents: parts.intakes.iter().map(progress).collect(),
+            ..parts.replay.state().inputs.clone()
         };
         Rc::new(Self {
             permit: parts.permit,

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use tanist_cluster::Offset;
 
-use super::{AgentIntake, Shard};
+use super::{AgentIntake, Beside, Shard};
 use crate::port::{OffsetCommit, StateCommit, TopicId, TopicPartition};
 use crate::stage::{Stage, Target};
 use crate::table::{INPUTS_KEY, Inputs, TableError};
@@ -36,7 +36,7 @@ pub(crate) struct Draft {
 impl Shard {
     /// Adds to `draft` all that this shard has finished since the last commit. On an error nothing was added.
     pub(crate) fn seal(self: &Rc<Self>, draft: &mut Draft, worth: Worth) -> Result<(), TableError> {
-        let inputs = self.inputs();
+        let mut inputs = self.inputs();
         let moved = inputs.agents != self.sealed.borrow().agents;
         let mut written = !self.outputs.borrow().is_empty();
         self.context
@@ -53,7 +53,7 @@ impl Shard {
         let mark = draft.stage.mark();
         draft.stage.absorb(&mut self.outputs.borrow_mut());
         let state = self
-            .seal_tables(&mut draft.stage, &inputs)
+            .seal_tables(&mut draft.stage, &mut inputs)
             .inspect_err(|_| draft.stage.truncate(mark))?;
         draft.offsets.extend(self.offsets(&inputs));
         let place = state.map(|state| {
@@ -83,9 +83,11 @@ impl Shard {
 
     fn inputs(&self) -> Inputs {
         let progress = |agent: &AgentIntake| (agent.key.clone(), agent.intake.borrow().progress());
+        let sealed = self.sealed.borrow();
         Inputs {
-            commit: self.sealed.borrow().commit + 1,
+            commit: sealed.commit + 1,
             agents: self.intakes.iter().map(progress).collect(),
+            changelogs: sealed.changelogs.clone(),
         }
     }
 
@@ -99,7 +101,7 @@ impl Shard {
     fn seal_tables(
         &self,
         stage: &mut Stage,
-        inputs: &Inputs,
+        inputs: &mut Inputs,
     ) -> Result<Option<StateCommit>, TableError> {
         let mut replay = self.replay.borrow_mut();
         if self.group.tables.is_empty() {
@@ -133,7 +135,11 @@ impl Shard {
         }))
     }
 
-    fn seal_inputs(&self, stage: &mut Stage, target: Target, inputs: &Inputs) {
+    fn seal_inputs(&self, stage: &mut Stage, target: Target, inputs: &mut Inputs) {
+        if self.group.tables.len() > 1 {
+            let topic = self.desk.topic_name(target.topic);
+            inputs.changelogs.insert(topic, inputs.commit);
+        }
         let written = stage.changelog_record(target, |bytes| {
             bytes.extend_from_slice(INPUTS_KEY);
             let key_end = bytes.len();
@@ -160,7 +166,7 @@ impl Shard {
         let metadata = if self.group.tables.is_empty() {
             beside(&smallest, &self.intakes, inputs)
         } else {
-            String::new()
+            Beside::Commit(inputs.commit).text()
         };
         let commit = |(topic, offset): (TopicId, Offset)| OffsetCommit {
             partition: self.input(topic),
@@ -188,5 +194,5 @@ fn beside(smallest: &BTreeMap<TopicId, Offset>, agents: &[AgentIntake], inputs: 
     if plain {
         return String::new();
     }
-    serde_json::to_string(inputs).expect("plain values become JSON")
+    Beside::Inputs(inputs.clone()).text()
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::cells::{CellId, Cells};
 use super::scope::{Scope, Ticket};
 use super::{CacheBudget, Scan, TableDef, TableError, table_prefix};
+use crate::codec::CodecError;
 use crate::port::{KeyRange, Order, Store};
 use crate::stage::{Stage, Target};
 
@@ -248,7 +249,9 @@ where
         let stored = self.store.get(&store_key)?;
         let encoded_bytes =
             store_key.len() - self.prefix.len() + stored.as_ref().map_or(0, Vec::len);
-        let value = stored.map(|bytes| self.decode_value(&bytes)).transpose()?;
+        let value = stored
+            .map(|bytes| self.decode_value(&store_key, &bytes))
+            .transpose()?;
         Ok(cells.insert(key, value, encoded_bytes, &self.scope))
     }
 
@@ -269,11 +272,16 @@ where
             .map_err(|error| self.codec_error(error))
     }
 
-    pub(super) fn decode_value(&self, bytes: &[u8]) -> Result<V, TableError> {
-        decode_stored(&self.def, self.version, bytes)
+    pub(super) fn decode_value(&self, store_key: &[u8], bytes: &[u8]) -> Result<V, TableError> {
+        decode_stored(
+            &self.def,
+            self.version,
+            &store_key[self.prefix.len()..],
+            bytes,
+        )
     }
 
-    fn codec_error(&self, error: crate::codec::CodecError) -> TableError {
+    fn codec_error(&self, error: CodecError) -> TableError {
         TableError::Codec {
             table: self.name(),
             error,
@@ -293,27 +301,38 @@ where
 pub(super) fn decode_stored<K, V: 'static>(
     def: &TableDef<K, V>,
     version: u8,
+    key: &[u8],
     bytes: &[u8],
 ) -> Result<V, TableError> {
     let format = def.values.format() as u8;
+    let unreadable = |reason: &dyn std::fmt::Display| TableError::Codec {
+        table: def.name.clone(),
+        error: CodecError::new(format!(
+            "the stored value of key {} cannot be read: {reason}",
+            shown(key)
+        )),
+    };
     match bytes {
         [stored_format, stored_version, value @ ..]
             if *stored_format == format && *stored_version == version =>
         {
-            def.values.decode(value).map_err(|error| TableError::Codec {
-                table: def.name.clone(),
-                error,
-            })
+            def.values.decode(value).map_err(|error| unreadable(&error))
         }
         [stored_format, stored_version, ..] => Err(TableError::Version {
             table: def.name.clone(),
+            key: shown(key),
             stored: (*stored_format, *stored_version),
             declared: (format, version),
         }),
-        _ => Err(TableError::Codec {
-            table: def.name.clone(),
-            error: crate::codec::CodecError::new("the stored value is cut off"),
-        }),
+        _ => Err(unreadable(&"it is cut off")),
+    }
+}
+
+/// The bytes of a key, for people.
+fn shown(key: &[u8]) -> String {
+    match std::str::from_utf8(key) {
+        Ok(text) => format!("{text:?}"),
+        Err(_) => format!("\"{}\"", key.escape_ascii()),
     }
 }
 

@@ -47,13 +47,16 @@ pub enum TableError {
     },
     /// A stored value of another version or format.
     #[error(
-        "table {table}: a stored value has format {} version {}, but the app declares format {} version {}: run the \
-         version of the app that wrote it, or give the table another name and fill it anew with `reset`",
+        "table {table}: the stored value of key {key} has format {} version {}, but the app declares format {} version \
+         {}: run the version of the app that wrote it, or give the app another id, under which it fills its tables \
+         anew",
         stored.0, stored.1, declared.0, declared.1
     )]
     Version {
         /// The table.
         table: Arc<str>,
+        /// The key, as text if it is that.
+        key: String,
         /// Format and version of the stored value.
         stored: (u8, u8),
         /// Format and version that the app declares.

@@ -76,7 +76,7 @@ impl<K: Data + Hash + Eq + Clone, V: Data> TableReader for TableDef<K, V> {
         let mut store_key = table_prefix(&self.name);
         store_key.extend_from_slice(key);
         let stored = store.get(&store_key)?;
-        stored.map(|bytes| to_json(self, &bytes)).transpose()
+        stored.map(|bytes| to_json(self, key, &bytes)).transpose()
     }
 
     fn page(
@@ -109,7 +109,7 @@ impl<K: Data + Hash + Eq + Clone, V: Data> TableReader for TableDef<K, V> {
                     })?;
                 Ok(TableEntry {
                     key: json_of(&self.name, &key)?,
-                    value: to_json(self, &value)?,
+                    value: to_json(self, &bytes, &value)?,
                     bytes,
                 })
             })
@@ -117,8 +117,13 @@ impl<K: Data + Hash + Eq + Clone, V: Data> TableReader for TableDef<K, V> {
     }
 }
 
-fn to_json<K, V: Data>(def: &TableDef<K, V>, bytes: &[u8]) -> Result<Value, TableError> {
-    json_of(&def.name, &decode_stored(def, def.config().version, bytes)?)
+fn to_json<K, V: Data>(
+    def: &TableDef<K, V>,
+    key: &[u8],
+    bytes: &[u8],
+) -> Result<Value, TableError> {
+    let version = def.config().version;
+    json_of(&def.name, &decode_stored(def, version, key, bytes)?)
 }
 
 fn json_of(table: &Arc<str>, value: &impl serde::Serialize) -> Result<Value, TableError> {

@@ -24,6 +24,10 @@ pub struct Inputs {
     pub commit: u64,
     /// Progress of each agent, by [`agent_input`].
     pub agents: BTreeMap<String, Progress>,
+    /// Where a shard has several changelogs, the last commit that wrote to each, by its topic: so one that is lost
+    /// alone is missed.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub changelogs: BTreeMap<Arc<str>, u64>,
 }
 
 /// How an agent's progress is named: by the agent and its topic, so that an agent that is given another topic begins
@@ -43,6 +47,22 @@ pub struct StoreState {
     pub inputs: Inputs,
     /// How far each changelog, by its topic, has been replayed: the next offset to read.
     pub changelogs: BTreeMap<Arc<str>, Offset>,
+    /// The last commit that was seen in each changelog.
+    #[serde(default)]
+    pub commits: BTreeMap<Arc<str>, u64>,
+    /// A restore is under way: positions may be in the middle of a commit.
+    #[serde(default)]
+    pub restoring: bool,
+}
+
+/// A changelog that lacks what was committed to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Lost {
+    pub(crate) topic: Arc<str>,
+    /// The last commit that it was written to in.
+    pub(crate) committed: u64,
+    /// The last commit that was found in it; 0 if none was.
+    pub(crate) found: u64,
 }
 
 impl StoreState {
@@ -53,7 +73,26 @@ impl StoreState {
             shard: shard.clone(),
             inputs: Inputs::default(),
             changelogs: BTreeMap::new(),
+            commits: BTreeMap::new(),
+            restoring: false,
         }
+    }
+
+    /// What is missing, now that `changelogs` have been read to their ends: by what they tell of each other, and by
+    /// `committed`, the shard's last commit as the consumer group knows it.
+    pub(crate) fn lost(&self, changelogs: &[Changelog], committed: u64) -> Option<Lost> {
+        let inputs = &self.inputs;
+        let all = inputs.commit < committed;
+        changelogs.iter().find_map(|changelog| {
+            let topic = changelog.topic.clone();
+            let written = inputs.changelogs.get(&topic).copied().unwrap_or(0);
+            let lost = Lost {
+                committed: if all { committed } else { written },
+                found: self.commits.get(&topic).copied().unwrap_or(0),
+                topic,
+            };
+            (lost.found < lost.committed).then_some(lost)
+        })
     }
 
     /// Reads it from `store`; `path` is what to call the store in an error. Refuses a store of another app or shard.
@@ -173,10 +212,21 @@ impl Replay {
                 &format!("input positions that cannot be read ({error})"),
             )
         })?;
+        match self.state.commits.get_mut(topic) {
+            Some(commit) => *commit = inputs.commit.max(*commit),
+            None => {
+                self.state.commits.insert(topic.clone(), inputs.commit);
+            }
+        }
         if inputs.commit >= self.state.inputs.commit {
             self.state.inputs = inputs;
         }
         Ok(())
+    }
+
+    /// Whether a restore is under way.
+    pub(crate) fn restoring(&mut self, under_way: bool) {
+        self.state.restoring = under_way;
     }
 
     /// All of that changelog below `next` has been taken in.

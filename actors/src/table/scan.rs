@@ -101,7 +101,7 @@ where
                 };
                 return Ok(Some((
                     self.shard.decode_key(&key)?,
-                    self.shard.decode_value(&value)?,
+                    self.shard.decode_value(&key, &value)?,
                 )));
             }
             if let Some((key, Some(value))) = self.unstored.pop_front() {

@@ -249,7 +249,7 @@ fn a_commit_takes_nothing_of_an_unfinished_record_but_what_it_overwrote() {
 }
 
 #[test]
-fn a_value_of_another_version_is_an_error_that_names_both() {
+fn a_value_of_another_version_is_an_error_that_names_its_key_and_both() {
     let world = World::new(1 << 20);
     let mut changes = crate::port::Changes::default();
     changes.put(&table_prefix("counts"), b"old", &[1, 9, 5]);
@@ -258,7 +258,8 @@ fn a_value_of_another_version_is_an_error_that_names_both() {
     world.scope.enter(ticket);
     let error = world.table.get("old").unwrap_err().to_string();
     assert!(
-        error.contains("format 1 version 9") && error.contains("format 1 version 1"),
+        error.starts_with("table counts: the stored value of key \"old\" has format 1 version 9, ")
+            && error.contains("the app declares format 1 version 1:"),
         "{error}"
     );
 }

@@ -16,7 +16,7 @@ use crate::group::{GroupSpec, changelogs};
 use crate::intake::{Intake, Mode};
 use crate::mailbox::Mailbox;
 use crate::port::{BrokerError, CommittedOffset, LogError, Store, StoreError, TopicPartition};
-use crate::shard::{AgentIntake, Shard, ShardParts};
+use crate::shard::{AgentIntake, Beside, Shard, ShardParts};
 use crate::table::{Inputs, Replay, Scope, StoreState, TableHome, agent_input};
 use crate::tracker::Progress;
 
@@ -35,8 +35,8 @@ pub(crate) enum ActivateError {
     /// The changelog does not reach to the store.
     #[error(
         "changelog {partition} was truncated or created anew: it has offsets {start} to {end}, but the store here has \
-         replayed it up to {position}. If the changelog is right, move the store away and it is rebuilt; if it was \
-         deleted by mistake, `reset` the app"
+         replayed it up to {position}. If the broker is a new one (the embedded broker forgets all when it ends), or the \
+         changelog is right, move the data directory away: tables are then rebuilt from what the broker has"
     )]
     ChangelogTruncated {
         /// The changelog.
@@ -52,7 +52,7 @@ pub(crate) enum ActivateError {
     #[error(
         "changelog {partition} is not the one that the store here was filled from: what stands before offset \
          {position} is no commit of this app. Was the topic deleted and made anew, or does another app use this name? \
-         Move the store away to rebuild it from this changelog, or `reset` the app"
+         Move the data directory away to rebuild tables from this changelog, or give the app an id of its own"
     )]
     ForeignChangelog {
         /// The changelog.
@@ -60,10 +60,25 @@ pub(crate) enum ActivateError {
         /// Where the store stands.
         position: Offset,
     },
+    /// The changelog does not contain what was committed.
+    #[error(
+        "changelog {changelog} has lost what was committed to it: it has come to commit {committed}, but what is there \
+         ends with commit {found}. Was the topic deleted, or its table renamed? Going on would begin with a table that \
+         lacks what was counted: bring the topic back, or begin anew under another app id"
+    )]
+    ChangelogLost {
+        /// The changelog.
+        changelog: TopicPartition,
+        /// The last commit that it was written to in.
+        committed: u64,
+        /// The last commit that was found in it; 0 if none was.
+        found: u64,
+    },
     /// The input that comes next is not there.
     #[error(
         "input {partition} was truncated or created anew: it has offsets {start} to {end}, but this app has come to \
-         {position}. Going on would skip records in silence: `reset` the app to say where to go on"
+         {position}. Going on would skip records in silence: bring them back, or begin anew under another app id, which \
+         starts with what there is"
     )]
     InputTruncated {
         /// The input.
@@ -162,11 +177,14 @@ impl Worker {
             .iter()
             .map(|input| partition(input.topic))
             .collect();
-        if partitions.is_empty() {
-            return Ok(BTreeMap::new());
-        }
-        let bounds = self.broker.offsets(&partitions).await?;
-        let committed = self.broker.committed(&self.app, &partitions).await?;
+        let (bounds, committed) = match partitions.is_empty() {
+            true => Default::default(),
+            false => (
+                self.broker.offsets(&partitions).await?,
+                self.broker.committed(&self.app, &partitions).await?,
+            ),
+        };
+        check_changelogs(id, replay, &committed)?;
         let state = &replay.state().inputs;
         let mut progress = BTreeMap::new();
         for (input, partition) in group.inputs.iter().zip(&partitions) {
@@ -242,8 +260,10 @@ fn resume(
     state: &Inputs,
     committed: Option<&CommittedOffset>,
 ) -> Option<Progress> {
-    let beside =
-        committed.and_then(|committed| serde_json::from_str::<Inputs>(&committed.metadata).ok());
+    let beside = committed.and_then(|committed| match Beside::read(&committed.metadata)? {
+        Beside::Inputs(inputs) => Some(inputs),
+        Beside::Commit(_) => None,
+    });
     let others = |inputs: &Inputs| {
         let same_topic = inputs.agents.iter().filter(|(key, _)| {
             key.strip_suffix(topic)
@@ -269,6 +289,29 @@ fn resume(
                 ..Progress::default()
             })
         })
+}
+
+/// A shard whose changelogs were lost with its disk would go on from the group's offsets, with empty tables.
+fn check_changelogs(
+    id: &ShardId,
+    replay: &Replay,
+    committed: &BTreeMap<TopicPartition, CommittedOffset>,
+) -> Result<(), ActivateError> {
+    let commits = committed
+        .values()
+        .filter_map(|offset| match Beside::read(&offset.metadata)? {
+            Beside::Commit(commit) => Some(commit),
+            Beside::Inputs(_) => None,
+        });
+    let last = commits.max().unwrap_or(0);
+    match replay.state().lost(replay.changelogs(), last) {
+        None => Ok(()),
+        Some(lost) => Err(ActivateError::ChangelogLost {
+            changelog: TopicPartition::new(lost.topic, id.partition),
+            committed: lost.committed,
+            found: lost.found,
+        }),
+    }
 }
 
 fn check_input(
@@ -298,8 +341,8 @@ fn note_difference(
     if let Some(committed) = committed.filter(|committed| committed.offset != progress.next) {
         tracing::warn!(
             shard = %id, %partition, state = %progress.next, group = %committed.offset,
-            "the consumer group's offset differs from the position in the shard's state, which counts; to process \
-             records again, use `reset`"
+            "the consumer group's offset differs from the position in the shard's state, which counts; the offsets of \
+             the group are for Kafka's tools to look at"
         );
     }
 }

@@ -23,7 +23,8 @@ struct Gap {
     /// Its place in the [`Replay`].
     changelog: usize,
     partition: TopicPartition,
-    /// Where the store stands; `None` if it has nothing of it.
+    /// Where the store stands after a commit, by whose last record the changelog is recognised; `None` if it has
+    /// nothing of it, or is in the middle of a restore.
     position: Option<Offset>,
     begin: Offset,
     end: Offset,
@@ -96,6 +97,7 @@ impl Worker {
             let begin = position.unwrap_or(bounds.start);
             if begin < bounds.end {
                 let end = bounds.end;
+                let position = position.filter(|_| !replay.state().restoring);
                 gaps.push(Gap {
                     changelog,
                     partition,
@@ -142,6 +144,7 @@ impl Worker {
             next = pulled.reached.map_or(next, |reached| next.max(reached));
             replay.reached(gap.changelog, next);
             if replay.pending_bytes() >= CHUNK_BYTES || next >= gap.end {
+                replay.restoring(next < gap.end);
                 self.take_in(store, replay).await?;
                 progress(*records);
             }

@@ -1,3 +1,5 @@
+mod changelogs;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 

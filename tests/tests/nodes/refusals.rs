@@ -129,7 +129,7 @@ fn an_input_that_was_truncated_before_it_was_read_is_not_skipped() {
         &[
             "input orders[2] was truncated or created anew",
             &come_to,
-            "`reset` the app",
+            "begin anew under another app id",
         ],
     );
 }
@@ -149,7 +149,7 @@ fn a_changelog_that_does_not_reach_to_the_store_or_is_another_one_is_refused() {
         &[
             CHANGELOG,
             "was truncated or created anew",
-            "move the store away",
+            "move the data directory away",
         ],
     );
 
@@ -161,6 +161,24 @@ fn a_changelog_that_does_not_reach_to_the_store_or_is_another_one_is_refused() {
         &[
             CHANGELOG,
             "is not the one that the store here was filled from",
+        ],
+    );
+}
+
+#[test]
+fn a_changelog_that_was_lost_with_the_disk_is_refused() {
+    let orders = Orders::embedded();
+    count(&orders, "node", 1000);
+    delete_topic(&orders, CHANGELOG);
+    let log = orders
+        .worker("elsewhere", &["--until-caught-up"])
+        .expect_end(FAILED);
+    assert_says(
+        &log,
+        &[
+            CHANGELOG,
+            "has lost what was committed to it",
+            "bring the topic back, or begin anew under another app id",
         ],
     );
 }

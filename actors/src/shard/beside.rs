@@ -1,0 +1,26 @@
+//! [`Beside`]: what a commit writes beside a shard's offsets into the consumer group.
+
+use serde::{Deserialize, Serialize};
+
+use crate::table::Inputs;
+
+/// See the module.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Beside {
+    /// Of a shard with tables: the commit that its changelogs contain, or else they were lost.
+    Commit(u64),
+    /// Of a shard without tables: what it has finished, where the offsets do not say it all.
+    Inputs(Inputs),
+}
+
+impl Beside {
+    /// Reads it. Anyone can set the offsets of a group, and then there is nothing beside them.
+    pub(crate) fn read(metadata: &str) -> Option<Self> {
+        serde_json::from_str(metadata).ok()
+    }
+
+    pub(crate) fn text(&self) -> String {
+        serde_json::to_string(self).expect("plain values become JSON")
+    }
+}

@@ -1,0 +1,167 @@
+//! Changelogs that are lost, and restores that are broken off.
+
+use std::collections::BTreeSet;
+
+use super::*;
+
+/// Counts words, and remembers long ones, in one group.
+fn words() -> App {
+    let mut app = App::new("words");
+    let words = app.topic::<String, String>("words").partitions(1);
+    let counts = app.table::<String, u64>("counts");
+    let long = app.table::<String, String>("long");
+    app.agent("count", &words, move |shard| Words {
+        counts: shard.table(&counts),
+        long: shard.table(&long),
+    });
+    app
+}
+
+struct Words {
+    counts: Table<String, u64>,
+    long: Table<String, String>,
+}
+
+impl Agent for Words {
+    type Key = String;
+    type Value = String;
+
+    async fn handle(&mut self, word: Record<String, String>, _: &mut Context) -> Handled {
+        if word.value.len() > 5 {
+            self.long.put(&word.key, word.value)?;
+        } else {
+            self.counts.update(&word.key, |count| *count += 1)?;
+        }
+        Ok(())
+    }
+}
+
+const COUNTS: &str = "words-counts-changelog";
+const LONG: &str = "words-long-changelog";
+
+fn send(test: &mut TestApp, words: &[(&str, &str)]) {
+    for (key, word) in words {
+        test.topic("words").send(key, word);
+        // Each in a commit of its own.
+        test.settle();
+    }
+}
+
+fn lose(test: &mut TestApp, topics: &[&str]) {
+    for topic in topics {
+        let now = tanist_broker::Millis(test.now().0);
+        test.broker().delete_topic(topic, now).unwrap();
+    }
+}
+
+/// Why the one shard is broken.
+fn broken(test: &mut TestApp) -> String {
+    test.settle();
+    match test.status().remove(0).state {
+        ShardState::Broken { reason } => reason,
+        state => panic!("the shard is {state}"),
+    }
+}
+
+#[test]
+fn a_changelog_that_is_lost_with_the_disk_is_missed_also_where_another_is_left() {
+    for (lost, named) in [
+        (&[COUNTS, LONG][..], COUNTS),
+        (&[COUNTS], COUNTS),
+        (&[LONG], LONG),
+    ] {
+        let mut test = TestApp::new(words());
+        send(&mut test, &[("a", "aha"), ("b", "behind"), ("a", "aha")]);
+        test.kill();
+        test.lose_disk();
+        lose(&mut test, lost);
+        test.start();
+        let reason = broken(&mut test);
+        let expected = format!("changelog {named}[0] has lost what was committed to it");
+        assert!(reason.starts_with(&expected), "{lost:?}: {reason}");
+        assert!(reason.contains("under another app id"), "{reason}");
+    }
+}
+
+#[test]
+fn a_changelog_that_is_lost_while_the_disk_is_there_is_missed() {
+    for lost in [COUNTS, LONG] {
+        let mut test = TestApp::new(words());
+        send(&mut test, &[("a", "aha"), ("b", "behind")]);
+        test.stop().unwrap();
+        lose(&mut test, &[lost]);
+        test.start();
+        let reason = broken(&mut test);
+        let expected = format!("changelog {lost}[0] was truncated or created anew");
+        assert!(reason.starts_with(&expected), "{reason}");
+    }
+}
+
+#[test]
+fn a_table_that_was_never_written_to_is_not_missed() {
+    let mut test = TestApp::new(words());
+    send(&mut test, &[("a", "aha")]);
+    for disk_is_lost in [false, true] {
+        test.kill();
+        if disk_is_lost {
+            test.lose_disk();
+        }
+        lose(&mut test, &[LONG]);
+        test.start();
+        send(&mut test, &[("a", "aha")]);
+    }
+    assert_eq!(test.table("counts").get::<u64>("a"), Some(3));
+}
+
+#[test]
+fn offsets_that_somebody_has_set_are_no_promise_of_a_changelog() {
+    let mut test = TestApp::new(words());
+    send(&mut test, &[("a", "aha"), ("a", "aha")]);
+    test.kill();
+    test.lose_disk();
+    lose(&mut test, &[COUNTS, LONG]);
+    let offset = tanist_broker::Committed {
+        offset: 1,
+        leader_epoch: None,
+        metadata: None,
+    };
+    let now = tanist_broker::Millis(test.now().0);
+    let of = tanist_broker::TopicPartition::new("words", 0);
+    let set = test.broker().commit_offsets("words", &[(of, offset)], now);
+    set.unwrap();
+    test.start();
+    test.settle();
+    assert_eq!(test.table("counts").get::<u64>("a"), Some(1));
+}
+
+#[test]
+fn a_restore_that_is_broken_off_anywhere_goes_on_where_it_was() {
+    let mut test = TestApp::new(words());
+    let long = "x".repeat(2000);
+    for key in 0..3000 {
+        test.topic("words").send(key.to_string(), &long);
+    }
+    test.settle();
+    test.kill();
+    test.lose_disk();
+    test.start();
+    let mut seen = BTreeSet::new();
+    for _ in 0..10_000 {
+        test.advance(Duration::from_micros(200));
+        match test.status().first().map(|shard| &shard.state) {
+            Some(&ShardState::Restoring { records, of })
+                if (1..of).contains(&records) && seen.insert(records) =>
+            {
+                test.stop().unwrap();
+                test.start();
+            }
+            Some(ShardState::Running) => break,
+            _ => {}
+        }
+    }
+    assert!(seen.len() > 1, "no restore was broken off: {seen:?}");
+    test.settle();
+    assert_eq!(test.table("long").entries::<String, String>().len(), 3000);
+    let states: Vec<_> = test.status().into_iter().map(|shard| shard.state).collect();
+    assert_eq!(states, [ShardState::Running]);
+}
