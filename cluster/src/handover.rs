@@ -4,15 +4,16 @@
 //! ```text
 //!            a role           opened             permitted              caught up
 //!   Absent ---------> Opening ------> Following ----------> CatchingUp ----------> Active
-//!     ^                  |             |  ^  ^                  |  ^                 |
-//!     |                  | no role     |  |  |   taken away     |  |     rewound     |
-//!     |                  v             |  |  +------------------+  +-----------------+
-//!     |    closed     Closing <--------+  |                                          | taken away
-//!     +-----------------  ^     no role   |                                          v
-//!                         +---------------+-------------------- committed ------- Finishing
+//!     ^                  |             |  ^  ^                  |                    |
+//!     |                  | no role     |  |  |   taken away     |                    | taken away
+//!     |                  v             |  |  +------------------+                    v
+//!     |    closed     Closing <--------+  |                                      Finishing
+//!     +-----------------  ^     no role   |                                          |
+//!                         +---------------+-------------------- committed -----------+
 //!
-//!   any -- failed --> Broken -- no role --> Closing       Broken -- repaired --> Opening
-//!   any -- lost ----> Absent
+//!   any -- failed -----> Broken -- no role --> Closing       Broken -- repaired --> Opening
+//!   any -- restarted --> Opening, or Absent if it has no role
+//!   any -- lost -------> Absent
 //! ```
 //!
 //! - A *failover* and the second half of a *hand-over* are the upper line: the replica was `Following` for
@@ -22,13 +23,10 @@
 //!   and `Broken`. Whoever holds one answers `taken away` with exactly one [`Step::Release`], as soon as
 //!   nothing of it can be committed any more.
 //!
-//! The shell translates: after every change of the view it takes [`crate::permit::Permit::review`] of what is
-//! held (`TakenAway`, `Lost`), then tells the role ([`Role::of`]), then asks for a permit if
-//! [`Replica::wants_permit`], and answers what is [`crate::view::View::owed`] and not
-//! [`Replica::holds_permit`]. After it has carried out [`Step::Drop`] or [`Step::Close`], no event of earlier
-//! work may arrive.
+//! [`crate::replicas`] tells the machines of a node what the view says, and keeps their permits.
 
 use crate::ids::{MemberId, ShardId};
+use crate::plan::Assignment;
 use crate::view::View;
 
 /// What the plan wants of this node for a shard.
@@ -76,7 +74,7 @@ pub struct Replica {
 pub enum Event {
     /// The view changed; this is what it wants now.
     Assigned(Role),
-    /// The view gave a permit, which the shell keeps.
+    /// The view gave a permit.
     Permitted,
     /// [`crate::permit::Review::Close`].
     TakenAway,
@@ -90,10 +88,11 @@ pub enum Event {
     Committed,
     /// [`Step::Close`] is done.
     Closed,
-    /// The worker lost its producer and has armed a new one; what was not committed is forgotten.
-    Rewound,
+    /// The worker has ended, and was made anew under another producer that may be used. Nothing of the shard runs any
+    /// more, and whether its last commit succeeded is decided.
+    Restarted,
     /// The shard cannot go on here: its policy says so, or its store or changelog does. Whatever ran has been
-    /// stopped.
+    /// stopped, and the outcome of its last commit is known.
     Failed,
     /// An operator says that it can.
     Repaired,
@@ -110,7 +109,7 @@ pub enum Step {
     /// the one before is decided, but its markers may still be on their way, so that the last stable offset
     /// would be too early an end.
     CatchUp,
-    /// Seek the inputs to the positions in the store's state, and process.
+    /// Seek the inputs to the positions in the store's state, and process. The permit goes with it.
     Activate,
     /// Take no more records; commit what is done.
     Finish,
@@ -126,11 +125,15 @@ impl Role {
     /// What the current plan wants of `me`.
     #[must_use]
     pub fn of(view: &View, me: MemberId, shard: &ShardId) -> Self {
-        let assignment = view.plan().and_then(|plan| plan.get(shard));
-        let wanted = assignment.is_some_and(|it| {
-            it.active == me || it.standbys.contains_key(&me) || it.warmups.contains_key(&me)
-        });
-        match wanted && view.member(me).is_some() {
+        let inside = view.member(me).and(view.plan());
+        let assignment = inside.and_then(|plan| plan.get(shard));
+        assignment.map(|it| Self::under(it, me)).unwrap_or_default()
+    }
+
+    /// What an assignment of the current plan wants of `me`, which is a member.
+    #[must_use]
+    pub fn under(it: &Assignment, me: MemberId) -> Self {
+        match it.active == me || it.standbys.contains_key(&me) || it.warmups.contains_key(&me) {
             true => Self::Copy,
             false => Self::Nothing,
         }
@@ -144,13 +147,19 @@ impl Replica {
         self.phase
     }
 
+    /// What is wanted of it.
+    #[must_use]
+    pub fn role(self) -> Role {
+        self.role
+    }
+
     /// Whether it has a permit that it has not released yet.
     #[must_use]
     pub fn holds_permit(self) -> bool {
         self.permit
     }
 
-    /// Whether the shell should ask the view for a permit, and send [`Event::Permitted`] if it gets one.
+    /// Whether to ask the view for a permit.
     #[must_use]
     pub fn wants_permit(self) -> bool {
         !self.permit && matches!(self.phase, Phase::Opening | Phase::Following)
@@ -188,7 +197,7 @@ impl Replica {
             (CatchingUp, Event::CaughtUp) => (Active, vec![Step::Activate]),
 
             (Active, Event::TakenAway) => (Finishing, vec![Step::Finish]),
-            (Finishing, Event::Committed | Event::Rewound) => {
+            (Finishing, Event::Committed) => {
                 self.permit = false;
                 (Following, vec![Step::Release, Step::Follow])
             }
@@ -200,15 +209,29 @@ impl Replica {
                 self.permit = false;
                 (Following, vec![Step::Release])
             }
-            (Active | CatchingUp, Event::Rewound) => (CatchingUp, vec![Step::CatchUp]),
 
+            (Finishing, Event::Restarted) => {
+                self.permit = false;
+                let (phase, more) = self.begin();
+                (phase, [vec![Step::Release], more].concat())
+            }
+            (Opening | Following | CatchingUp | Active, Event::Restarted) => {
+                (Opening, vec![Step::Open])
+            }
+            (Closing, Event::Closed | Event::Restarted) => self.begin(),
             (Broken, Event::Repaired) => (Opening, vec![Step::Open]),
-            (Closing, Event::Closed) if self.role == Role::Copy => (Opening, vec![Step::Open]),
-            (Closing, Event::Closed) => (Absent, vec![]),
             (phase, _) => (phase, vec![]),
         };
         self.phase = phase;
         self.close_if_unwanted(steps)
+    }
+
+    /// What comes after nothing runs here.
+    fn begin(self) -> (Phase, Vec<Step>) {
+        match self.role {
+            Role::Copy => (Phase::Opening, vec![Step::Open]),
+            Role::Nothing => (Phase::Absent, vec![]),
+        }
     }
 
     /// A replica that nobody wants and that holds nothing ends, wherever it is.
@@ -282,7 +305,26 @@ mod tests {
             Phase::Opening,
             &done(&[Finish, Release, Close, Open]),
         );
-        check(&and(&[Rewound]), Phase::CatchingUp, &done(&[CatchUp]));
+        check(
+            &and(&[Restarted, Opened]),
+            Phase::CatchingUp,
+            &done(&[Open, Follow, CatchUp]),
+        );
+        check(
+            &and(&[TakenAway, Restarted, Opened]),
+            Phase::Following,
+            &done(&[Finish, Release, Open, Follow]),
+        );
+        check(
+            &and(&[TakenAway, NONE, Restarted]),
+            Phase::Absent,
+            &done(&[Finish, Release]),
+        );
+        check(
+            &[COPY, Opened, NONE, Restarted],
+            Phase::Absent,
+            &[Open, Follow, Close],
+        );
         check(&and(&[Lost]), Phase::Absent, &done(&[Drop]));
         check(
             &and(&[Failed, TakenAway, NONE]),
@@ -306,12 +348,12 @@ mod tests {
         );
     }
 
-    /// Every sequence of events of some length, those included that no shell would send.
+    /// Every sequence of events, those included that nobody would send.
     #[test]
     fn whatever_happens_a_permit_is_released_once_and_nothing_is_processed_without_one() {
         use Event::*;
         let events = [
-            COPY, NONE, Permitted, TakenAway, Lost, Opened, CaughtUp, Committed, Closed, Rewound,
+            COPY, NONE, Permitted, TakenAway, Lost, Opened, CaughtUp, Committed, Closed, Restarted,
             Failed, Repaired,
         ];
         let mut reached = vec![Replica::default()];
@@ -342,7 +384,7 @@ mod tests {
                     assert!(!processing, "{case}");
                 }
                 if replica.phase == Phase::Finishing {
-                    let ends = matches!(event, Committed | Rewound | Failed);
+                    let ends = matches!(event, Committed | Restarted | Failed);
                     assert_eq!(released == 1, ends, "{case}");
                 }
                 if event == TakenAway {

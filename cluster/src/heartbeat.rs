@@ -5,11 +5,14 @@
 //! heartbeat that is lost or late costs time, never a record.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::codec::{DecodeError, from_json, to_json};
 use crate::ids::{MemberId, Offset, ShardId};
+use crate::placement::Policy;
+use crate::view::View;
 
 /// One sign of life.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +48,60 @@ pub struct Copy {
     pub position: Offset,
     /// How many records the changelog goes on after that.
     pub lag_records: u64,
+}
+
+/// What was heard last of each member.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Reports(pub(crate) BTreeMap<MemberId, (Report, bool)>);
+
+/// A report is repeated so often although nothing has changed that a plan depends on: for who joined lately, and for
+/// people, who want to see lags.
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+
+impl Report {
+    /// Whether the next heartbeat should carry this report, the last one that did having been `last`, so long ago.
+    #[must_use]
+    pub fn is_due(&self, last: &Self, since_last: Duration, policy: &Policy) -> bool {
+        let caught_up = |copy: &Copy| copy.lag_records <= policy.acceptable_lag_records;
+        let same = |(shard, copy): (&ShardId, &Copy)| {
+            let before = last.copies.get(shard);
+            before.is_some_and(|before| caught_up(before) == caught_up(copy))
+        };
+        since_last >= REPORT_INTERVAL
+            || self.broken != last.broken
+            || self.copies.len() != last.copies.len()
+            || !self.copies.iter().all(same)
+    }
+}
+
+impl Reports {
+    /// Takes in a heartbeat.
+    pub fn heard(&mut self, heartbeat: Heartbeat) {
+        let leaving = heartbeat.leaving;
+        if let Some(report) = heartbeat.report {
+            self.0.insert(heartbeat.member, (report, leaving));
+        } else if let Some(known) = self.0.get_mut(&heartbeat.member) {
+            known.1 = leaving;
+        }
+    }
+
+    /// Forgets those that are no members any more.
+    pub fn follow(&mut self, view: &View) {
+        self.0.retain(|id, _| view.member(*id).is_some());
+    }
+
+    /// What a member has, and whether it is leaving; none if it has not said yet what it has.
+    #[must_use]
+    pub fn get(&self, member: MemberId) -> Option<&(Report, bool)> {
+        self.0.get(&member)
+    }
+
+    /// Whether all of these are leaving: then nobody is there to take over, and nobody has to be waited for.
+    #[must_use]
+    pub fn all_leave(&self, members: impl IntoIterator<Item = MemberId>) -> bool {
+        let leaves = |id| self.get(id).is_some_and(|(_, leaving)| *leaving);
+        members.into_iter().all(leaves)
+    }
 }
 
 impl Heartbeat {
@@ -97,5 +154,54 @@ mod tests {
         });
         let read = Heartbeat::decode(heartbeat.key().as_bytes(), &heartbeat.encode()).unwrap();
         assert_eq!(read, heartbeat);
+    }
+
+    #[test]
+    fn a_report_is_due_when_a_plan_could_depend_on_it_and_else_once_a_second() {
+        let with = |lag_records: u64, broken: &[i32]| Report {
+            copies: [(
+                ShardId::new("orders", 3),
+                Copy {
+                    position: Offset(17),
+                    lag_records,
+                },
+            )]
+            .into(),
+            broken: broken.iter().map(|n| ShardId::new("orders", *n)).collect(),
+        };
+        let policy = Policy::default();
+        let far = policy.acceptable_lag_records + 1;
+        let soon = Duration::from_millis(100);
+        for (last, now, since, due) in [
+            (with(5, &[]), with(0, &[]), soon, false),
+            (with(5, &[]), with(0, &[]), REPORT_INTERVAL, true),
+            (with(far, &[]), with(5, &[]), soon, true),
+            (with(far, &[]), with(far + 1, &[]), soon, false),
+            (with(0, &[]), with(0, &[4]), soon, true),
+            (Report::default(), with(0, &[]), soon, true),
+            (with(0, &[]), Report::default(), soon, true),
+        ] {
+            assert_eq!(now.is_due(&last, since, &policy), due, "{last:?} {now:?}");
+        }
+    }
+
+    #[test]
+    fn a_member_is_leaving_as_soon_as_it_says_so_and_known_once_it_has_reported() {
+        let beat = |report: Option<Report>, leaving| Heartbeat {
+            member: MemberId(40),
+            beat: 0,
+            leaving,
+            report,
+        };
+        let mut reports = Reports::default();
+        reports.heard(beat(None, true));
+        assert_eq!(reports.get(MemberId(40)), None);
+        reports.heard(beat(Some(Report::default()), false));
+        assert!(!reports.all_leave([MemberId(40)]));
+        reports.heard(beat(None, true));
+        assert!(reports.all_leave([MemberId(40)]));
+        assert!(!reports.all_leave([MemberId(40), MemberId(41)]));
+        reports.follow(&View::default());
+        assert_eq!(reports.get(MemberId(40)), None);
     }
 }

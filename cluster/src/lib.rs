@@ -10,7 +10,8 @@
 //!    standby or warm-up for every shard, worked out by [`placement`]. The view accepts the first plan that
 //!    follows the current one. One node alone does the same by [`startup`].
 //! 4. A [`permit`] is what a node needs in order to write; the view gives it out, to one node at a time.
-//! 5. What each replica of a shard does about all this is in [`handover`].
+//! 5. What each replica of a shard does about all this is in [`handover`]; those of a node are in [`replicas`], which is
+//!    what its shell drives.
 //! 6. What is superseded is [`garbage`].
 //!
 //! The names of all these are here in the root; what nodes must agree upon is their [`topology`].
@@ -27,6 +28,7 @@ pub mod liveness;
 pub mod permit;
 pub mod placement;
 pub mod plan;
+pub mod replicas;
 pub mod startup;
 pub mod topology;
 pub mod view;

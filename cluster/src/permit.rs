@@ -2,8 +2,8 @@
 //! one by type.
 //!
 //! - The [`ProducerPermit`] goes to a worker's transaction thread with the producer that it is for.
-//! - The [`Permit`] is moved into the shard when it becomes active, and leaves it when it stops. A commit
-//!   carries the permits of its shards, by reference.
+//! - The [`Permit`] is moved into the shard when it becomes active ([`crate::replicas::Task::Activate`]), and
+//!   dropped when it has stopped.
 //!
 //! Why a permit is exclusive (S1), for one shard. By *holders* of a plan we mean its active and all that its
 //! `after` names.
@@ -127,6 +127,12 @@ impl Permit {
     #[must_use]
     pub fn epoch(&self) -> Epoch {
         self.epoch
+    }
+
+    /// The same for the worker of the shard, while [`crate::replicas`] keeps this one to review it.
+    pub(crate) fn again(&self) -> Self {
+        let shard = self.shard.clone();
+        Self { shard, ..*self }
     }
 
     /// Holds the permit against a newer view. Call it after every change of plan or membership.

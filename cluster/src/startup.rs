@@ -32,7 +32,7 @@ pub enum Step {
 
 /// Whom to fence: Kafka's `InitProducerId` for each of its [`Fence::ids`], all at once. Done when each was
 /// answered without an error.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Fence {
     /// The member.
     pub member: MemberId,

@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 
-use crate::control::{Armed, Entry, Join, Leave, Record, USUAL_WEIGHT};
+use crate::control::{Armed, Entry, Join, Leave, Record, Released, USUAL_WEIGHT};
 use crate::ids::{Epoch, Generation, MemberId, Millis, Offset, ShardId};
 use crate::permit::{Closing, Permit, ProducerPermit, Review};
 use crate::plan::{Draft, Plan, Roles, Why};
 use crate::startup::{Step, startup};
 use crate::topology::{Group, Topology};
-use crate::view::View;
+use crate::view::{Applied, View};
 
 pub(crate) fn topology(partitions: u32) -> Topology {
     let group = Group {
@@ -69,6 +69,80 @@ pub(crate) fn some_plan() -> Plan {
     second.after.insert(MemberId(3));
     plan.expelled.insert(MemberId(2));
     plan
+}
+
+/// The shard of a [`Log`].
+pub(crate) fn shard() -> ShardId {
+    ShardId::new("orders", 0)
+}
+
+/// A control log as written by hand, about one shard, and the view of whoever has read all of it.
+#[derive(Default)]
+pub(crate) struct Log {
+    pub(crate) view: View,
+    pub(crate) next: Offset,
+}
+
+impl Log {
+    pub(crate) fn write(&mut self, record: Record) -> Applied {
+        let at = self.next;
+        self.next = at.next();
+        self.view.apply(at, Entry::Record(record)).unwrap()
+    }
+
+    pub(crate) fn join(&mut self, node: &str) -> MemberId {
+        let Applied::Joined(member) = self.write(Record::Join(join(node))) else {
+            panic!("{node} did not join");
+        };
+        self.arm(member, 1);
+        member
+    }
+
+    pub(crate) fn arm(&mut self, member: MemberId, generation: u32) -> Applied {
+        let generation = Generation(generation);
+        self.write(Record::Armed(Armed { member, generation }))
+    }
+
+    pub(crate) fn release(&mut self, epoch: u64, member: MemberId) -> Applied {
+        self.write(Record::Released(Released {
+            epoch: Epoch(epoch),
+            member,
+            shard: shard(),
+        }))
+    }
+
+    /// A plan that follows what is known now, to be written now or later.
+    pub(crate) fn plan(
+        &self,
+        author: MemberId,
+        active: MemberId,
+        fenced: &[(MemberId, u32)],
+    ) -> Record {
+        self.plan_with(author, roles(active), fenced)
+    }
+
+    pub(crate) fn plan_with(
+        &self,
+        author: MemberId,
+        roles: Roles,
+        fenced: &[(MemberId, u32)],
+    ) -> Record {
+        let fenced = fenced.iter().map(|&(id, at)| (id, Generation(at)));
+        let draft = Draft {
+            author,
+            members: self.view.members().map(|(id, _)| id).collect(),
+            fenced: fenced.collect(),
+            roles: [(shard(), roles)].into(),
+        };
+        Record::Plan(draft.following(&self.view))
+    }
+
+    pub(crate) fn permitted(&self) -> Vec<MemberId> {
+        let members = self.view.members().map(|(id, _)| id);
+        members
+            .filter(|&id| self.view.permit(&shard(), id).is_some())
+            .collect()
+    }
 }
 
 /// One process.

@@ -8,12 +8,14 @@ use std::time::Duration;
 use super::log::{Logged, Sent};
 use super::shard;
 use crate::control::{Armed, Leave, Record};
-use crate::director::{Decision, Situation, direct};
-use crate::handover::{Event, Phase, Replica, Role, Step};
-use crate::heartbeat::Report;
-use crate::ids::{Epoch, Generation, MemberId, Offset};
-use crate::permit::{Closing, Permit, ProducerPermit, Review};
+use crate::director::{Decision, Director, Situation};
+use crate::handover::{Event, Phase};
+use crate::heartbeat::{Copy, Heartbeat, Report, Reports};
+use crate::ids::{Generation, MemberId, Offset, ShardId};
+use crate::permit::ProducerPermit;
 use crate::placement::Policy;
+use crate::replicas::{Replicas, Task, Ticket};
+use crate::startup::Fence;
 use crate::view::{Standing, View};
 
 #[derive(Debug, Clone)]
@@ -23,30 +25,29 @@ pub(super) struct Node {
     pub(super) view: Arc<View>,
     pub(super) crashed: bool,
     pub(super) outside: bool,
+    replicas: Replicas,
     pub(super) shards: Vec<Local>,
-    pub(super) producers: Option<ProducerPermit>,
-    pub(super) generation: Generation,
+    producers: Option<ProducerPermit>,
+    generation: Generation,
     pub(super) suspects: BTreeSet<MemberId>,
     /// Fences that have begun and not ended.
-    pub(super) fencing: BTreeMap<MemberId, Generation>,
-    fenced: BTreeMap<MemberId, Generation>,
-    written: Epoch,
+    pub(super) fencing: BTreeMap<MemberId, Fence>,
+    director: Director,
     /// Records on their way to the control log.
     pub(super) outbox: VecDeque<Arc<Sent>>,
 }
 
-/// What the node has of a shard.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+/// What a worker has of a shard.
+#[derive(Debug, Clone, Default)]
 pub(super) struct Local {
-    pub(super) replica: Replica,
-    permit: Option<Permit>,
-    closing: Option<Closing>,
     /// The next input, by the state in its store.
     pub(super) position: u8,
+    /// It has a permit.
+    active: bool,
     /// A commit was sent whose outcome is not known here.
     pub(super) under_way: bool,
-    /// The last epoch in which this node said that it does not have the shard.
-    declined: Epoch,
+    /// Of what it has still to answer.
+    ticket: Ticket,
 }
 
 impl Node {
@@ -56,13 +57,13 @@ impl Node {
             view: Arc::default(),
             crashed: false,
             outside: false,
+            replicas: Replicas::new(me),
             shards: vec![Local::default(); shards],
             producers: None,
             generation: Generation(1),
             suspects: BTreeSet::new(),
             fencing: BTreeMap::new(),
-            fenced: BTreeMap::new(),
-            written: Epoch(0),
+            director: Director::new(me),
             outbox: VecDeque::new(),
         };
         for _ in log {
@@ -75,6 +76,26 @@ impl Node {
         !self.crashed && !self.outside
     }
 
+    pub(super) fn is_armed(&self) -> bool {
+        self.producers.is_some()
+    }
+
+    pub(super) fn phase(&self, s: usize) -> Phase {
+        self.replicas.phase(&shard(s))
+    }
+
+    /// Whether it could change the shard, as far as it knows.
+    pub(super) fn writes(&self, s: usize) -> bool {
+        let works = self.producers.is_some() && self.replicas.holds(&shard(s));
+        self.shards[s].under_way || works && !self.crashed
+    }
+
+    /// Whether it would commit something for the shard, if there was something.
+    pub(super) fn can_commit(&self, s: usize) -> bool {
+        let local = &self.shards[s];
+        local.active && self.producers.is_some() && !local.under_way
+    }
+
     /// Whether there is something to read. To whom is outside it is all the same.
     pub(super) fn should_read(&self, log: &[Arc<Logged>]) -> bool {
         self.is_up() && (self.view.read_to().0 as usize) < log.len()
@@ -84,86 +105,70 @@ impl Node {
     pub(super) fn read(&mut self, log: &[Arc<Logged>]) {
         let at = self.view.read_to().0 as usize;
         self.view = log[at].view.clone();
-        if self.view.standing(self.me) == Standing::NotYet {
-            return;
-        }
-        if self.view.standing(self.me) != Standing::Member {
-            return self.drop_everything();
-        }
-        if self.producers.is_none() {
-            self.producers = self.view.producer_permit(self.me, self.generation);
-        }
-        (0..self.shards.len()).for_each(|s| self.observe(s));
-    }
-
-    fn observe(&mut self, s: usize) {
-        let view = self.view.clone();
-        match self.shards[s]
-            .permit
-            .take()
-            .map(|permit| permit.review(&view))
-        {
-            Some(Review::Kept(permit)) => self.shards[s].permit = Some(permit),
-            Some(Review::Close(closing)) => {
-                self.shards[s].closing = Some(closing);
-                self.tell(s, Event::TakenAway);
-            }
-            Some(Review::Lost(_)) => self.tell(s, Event::Lost),
-            None => {}
-        }
-        self.tell(s, Event::Assigned(Role::of(&view, self.me, &shard(s))));
-        if self.shards[s].replica.wants_permit()
-            && let Some(permit) = view.permit(&shard(s), self.me)
-        {
-            self.shards[s].permit = Some(permit);
-            self.tell(s, Event::Permitted);
-        }
-        let owed = view.owed(self.me).any(|it| *it == shard(s));
-        let local = &mut self.shards[s];
-        if owed && !local.replica.holds_permit() && local.declined < view.epoch() {
-            local.declined = view.epoch();
-            let declined = view.decline(&shard(s), self.me);
-            self.send(declined);
+        let tasks = self.replicas.follow(&self.view);
+        self.carry_out(tasks);
+        match self.view.standing(self.me) {
+            Standing::Outside { .. } => self.end(),
+            Standing::Member if self.producers.is_none() => self.start_workers(),
+            Standing::NotYet | Standing::Member => {}
         }
     }
 
-    /// Lets the machine of a shard go on. What takes no part in the argument takes no time here.
-    pub(super) fn tell(&mut self, s: usize, event: Event) {
-        let (replica, steps) = self.shards[s].replica.on(event);
-        self.shards[s].replica = replica;
-        for step in steps {
-            match step {
-                Step::Open => self.tell(s, Event::Opened),
-                Step::Close => self.tell(s, Event::Closed),
-                Step::Release => {
-                    let local = &mut self.shards[s];
-                    let closing = local.closing.take().expect("it was taken away");
-                    local.declined = self.view.epoch();
-                    let released = closing.done(&self.view);
-                    self.send(released);
+    fn start_workers(&mut self) {
+        self.producers = self.view.producer_permit(self.me, self.generation);
+        if self.producers.is_some() {
+            let shards: Vec<_> = (0..self.shards.len()).map(shard).collect();
+            let tasks = self.replicas.restarted(&shards, &self.view);
+            self.carry_out(tasks);
+        }
+    }
+
+    /// The answer to what was asked of a shard.
+    pub(super) fn answer(&mut self, s: usize, event: Event) {
+        let ticket = self.shards[s].ticket;
+        let tasks = self.replicas.on(&shard(s), ticket, event, &self.view);
+        self.carry_out(tasks);
+    }
+
+    /// What takes no part in the argument takes no time here.
+    fn carry_out(&mut self, tasks: Vec<Task>) {
+        let number = |id: &ShardId| id.partition.0 as usize;
+        for task in tasks {
+            match task {
+                Task::Open(id, ticket) => {
+                    self.shards[number(&id)].ticket = ticket;
+                    self.answer(number(&id), Event::Opened);
                 }
-                Step::Drop => {
-                    self.shards[s].permit = None;
-                    self.shards[s].closing = None;
+                Task::Close(id, ticket) => {
+                    self.shards[number(&id)].ticket = ticket;
+                    self.answer(number(&id), Event::Closed);
                 }
-                Step::Follow | Step::CatchUp | Step::Activate | Step::Finish => {}
+                Task::CatchUp(id, ticket) | Task::Finish(id, ticket) => {
+                    self.shards[number(&id)].ticket = ticket;
+                }
+                Task::Activate(permit) => self.shards[number(permit.shard())].active = true,
+                Task::Drop(id) => self.shards[number(&id)].active = false,
+                Task::Write(record) => self.send(record),
+                Task::Follow(_) => {}
             }
         }
     }
 
-    fn drop_everything(&mut self) {
+    /// The last commit of the shard is done.
+    pub(super) fn finish(&mut self, s: usize) {
+        self.shards[s].active = false;
+        self.answer(s, Event::Committed);
+    }
+
+    fn end(&mut self) {
         self.outside = true;
         self.producers = None;
-        (0..self.shards.len()).for_each(|s| self.tell(s, Event::Lost));
     }
 
-    /// Kafka refused a commit.
-    pub(super) fn was_fenced(&mut self) {
-        self.drop_everything();
-        self.leave("fenced");
-    }
-
-    fn leave(&mut self, reason: &str) {
+    /// Says that it is gone: Kafka refused a commit, or nothing is its own any more.
+    pub(super) fn leave(&mut self, reason: &str) {
+        let tasks = self.replicas.lost(&self.view);
+        self.carry_out(tasks);
         let join = &self.view.member(self.me).expect("a member until now").join;
         let leave = Leave {
             member: self.me,
@@ -171,35 +176,33 @@ impl Node {
             reason: reason.into(),
         };
         self.send(Record::Leave(leave));
+        self.end();
     }
 
     fn send(&mut self, record: Record) {
         self.outbox.push_back(Sent::new(record));
     }
 
-    /// Orderly: nothing is its own any more.
-    pub(super) fn stop(&mut self) {
-        self.leave("stopped");
-        self.drop_everything();
-    }
-
-    /// Initialises new producers; Kafka takes them for valid at once.
+    /// Initialises new producers. Its workers are made anew when this was read back.
     pub(super) fn rearm(&mut self) {
         self.generation = self.generation.next();
         self.producers = None;
-        (0..self.shards.len()).for_each(|s| self.tell(s, Event::Rewound));
+        for local in &mut self.shards {
+            (local.active, local.under_way) = (false, false);
+        }
         let (member, generation) = (self.me, self.generation);
         self.send(Record::Armed(Armed { member, generation }));
     }
 
-    pub(super) fn decide(&self, leaving: Option<MemberId>) -> Decision {
+    /// What there is to do for the cluster, if it is up to this node.
+    pub(super) fn decide(&mut self, leaving: Option<MemberId>) -> Decision {
         let members = self.view.members().map(|(id, _)| id);
         let alive: BTreeSet<_> = members.filter(|id| !self.suspects.contains(id)).collect();
         // The rest only costs time.
-        if !self.is_up() || alive.first() != Some(&self.me) {
+        if alive.first() != Some(&self.me) {
             return Decision::NotMine;
         }
-        let copy = crate::heartbeat::Copy {
+        let copy = Copy {
             position: Offset(0),
             lag_records: 0,
         };
@@ -208,60 +211,59 @@ impl Node {
             copies: (0..self.shards.len()).map(|s| (shard(s), copy)).collect(),
             ..Report::default()
         };
-        let members = self.view.members().map(|(id, _)| id);
-        direct(&Situation {
+        let mut reports = Reports::default();
+        for (member, _) in self.view.members() {
+            reports.heard(Heartbeat {
+                member,
+                beat: 0,
+                leaving: leaving == Some(member),
+                report: Some(report.clone()),
+            });
+        }
+        self.director.next(&Situation {
             view: &self.view,
-            me: self.me,
             alive: &alive,
-            reports: &members
-                .map(|id| (id, (report.clone(), leaving == Some(id))))
-                .collect(),
-            fenced: &self.fenced,
-            written: self.written,
-            in_office: Duration::ZERO,
+            reports: &reports,
             policy: &Policy::default(),
             gather: Duration::ZERO,
+            now: Duration::ZERO,
         })
     }
 
-    pub(super) fn carry_out(&mut self, decision: Decision) {
-        match decision {
+    pub(super) fn direct(&mut self, leaving: Option<MemberId>) {
+        match self.decide(leaving) {
             Decision::Fence(fences) => {
-                let fences = fences.into_iter().map(|it| (it.member, it.generation));
+                let fences = fences.into_iter().map(|it| (it.member, it));
                 self.fencing.extend(fences);
             }
-            Decision::Write(plan) => {
-                self.written = plan.epoch();
-                self.send(Record::Plan(plan));
-            }
+            Decision::Write(plan) => self.send(Record::Plan(plan)),
             Decision::NotMine | Decision::Wait(_) | Decision::Rest => {}
         }
     }
 
     pub(super) fn fence_is_done(&mut self, member: MemberId) {
-        if let Some(generation) = self.fencing.remove(&member) {
-            self.fenced.insert(member, generation);
+        if let Some(fence) = self.fencing.remove(&member) {
+            self.director.fenced(&fence);
         }
     }
 
-    /// Whether it would commit something for the shard, if there was something.
-    pub(super) fn can_commit(&self, s: usize) -> bool {
-        let local = &self.shards[s];
-        let works = matches!(local.replica.phase(), Phase::Active | Phase::Finishing);
-        works && self.producers.is_some() && !local.under_way
+    /// What tells states apart. Tickets only tell histories apart.
+    fn essence(&self) -> impl PartialEq + Hash + '_ {
+        let shards = self.shards.iter();
+        let shards = shards.map(|it| (it.position, it.active, it.under_way));
+        (
+            (self.view.read_to(), self.crashed, self.outside),
+            (self.replicas.essence(), shards.collect::<Vec<_>>()),
+            (&self.producers, self.generation),
+            (&self.suspects, &self.fencing, &self.director),
+            &self.outbox,
+        )
     }
 }
 
 impl PartialEq for Node {
     fn eq(&self, other: &Self) -> bool {
-        self.view.read_to() == other.view.read_to()
-            && self.me == other.me
-            && (self.crashed, self.outside) == (other.crashed, other.outside)
-            && self.shards == other.shards
-            && (&self.producers, self.generation) == (&other.producers, other.generation)
-            && self.suspects == other.suspects
-            && (&self.fencing, &self.fenced) == (&other.fencing, &other.fenced)
-            && (self.written, &self.outbox) == (other.written, &other.outbox)
+        self.essence() == other.essence()
     }
 }
 
@@ -269,9 +271,6 @@ impl Eq for Node {}
 
 impl Hash for Node {
     fn hash<H: Hasher>(&self, to: &mut H) {
-        (self.view.read_to(), self.me, self.crashed, self.outside).hash(to);
-        (&self.shards, &self.producers, self.generation).hash(to);
-        (&self.suspects, &self.fencing, &self.fenced).hash(to);
-        (self.written, &self.outbox).hash(to);
+        self.essence().hash(to);
     }
 }

@@ -75,12 +75,9 @@ impl State {
 
     /// How many nodes could change the shard at this moment, whether or not they know that they should not.
     pub(super) fn writers(&self, s: usize) -> usize {
-        let able = |node: &&Node| {
-            let local = &node.shards[s];
-            let works = local.replica.holds_permit() && !node.crashed && node.producers.is_some();
-            (works || local.under_way) && self.valid.contains(&node.me)
-        };
-        self.nodes.iter().filter(able).count()
+        let valid = |node: &&Node| self.valid.contains(&node.me);
+        let able = self.nodes.iter().filter(valid);
+        able.filter(|node| node.writes(s)).count()
     }
 
     pub(super) fn is_done(&self) -> bool {
@@ -121,9 +118,9 @@ impl State {
     fn work(&self, n: usize, actions: &mut Vec<Action>) {
         let node = &self.nodes[n];
         for (s, local) in node.shards.iter().enumerate() {
-            match local.replica.phase() {
-                Phase::CatchingUp => actions.push(Action::CatchUp(n, s)),
-                Phase::Finishing if node.producers.is_some() && !local.under_way => {
+            match node.phase(s) {
+                Phase::CatchingUp if node.is_armed() => actions.push(Action::CatchUp(n, s)),
+                Phase::Finishing if node.is_armed() && !local.under_way => {
                     actions.push(Action::Finish(n, s));
                 }
                 _ => {}
@@ -147,12 +144,8 @@ impl State {
             actions.extend(noticed.map(|id| Action::Notice(n, id)));
         }
         actions.extend(node.fencing.keys().map(|id| Action::Fence(n, *id)));
-        let begins = match node.decide(self.leaving) {
-            Decision::Write(_) => true,
-            Decision::Fence(fences) => {
-                let mut members = fences.iter().map(|it| it.member);
-                members.any(|id| !node.fencing.contains_key(&id))
-            }
+        let begins = match node.clone().decide(self.leaving) {
+            Decision::Write(_) | Decision::Fence(_) => true,
             Decision::NotMine | Decision::Wait(_) | Decision::Rest => false,
         };
         if begins {
@@ -208,26 +201,23 @@ impl State {
             }
             Action::CatchUp(n, s) => {
                 self.nodes[n].shards[s].position = self.committed[s];
-                self.nodes[n].tell(s, Event::CaughtUp);
+                self.nodes[n].answer(s, Event::CaughtUp);
             }
             Action::Commit(n, s) => self.nodes[n].shards[s].under_way = true,
             Action::Decide(n, s) => self.decide(n, s),
             Action::Finish(n, s) => {
-                self.nodes[n].tell(s, Event::Committed);
+                self.nodes[n].finish(s);
                 self.handed_over = true;
             }
             Action::Notice(n, id) => drop(self.nodes[n].suspects.insert(id)),
-            Action::Direct(n) => {
-                let decision = self.nodes[n].decide(self.leaving);
-                self.nodes[n].carry_out(decision);
-            }
+            Action::Direct(n) => self.nodes[n].direct(self.leaving),
             Action::Fence(n, id) => {
                 self.valid.remove(&id);
                 self.nodes[n].fence_is_done(id);
             }
             Action::Stop(n) => {
                 self.valid.remove(&self.member(n));
-                self.nodes[n].stop();
+                self.nodes[n].leave("stopped");
             }
             Action::Crash(n) => {
                 self.left.crashes -= 1;
@@ -263,7 +253,7 @@ impl State {
             self.nodes[n].shards[s].position += 1;
         } else if self.nodes[n].is_up() {
             self.refused = true;
-            self.nodes[n].was_fenced();
+            self.nodes[n].leave("fenced");
         }
     }
 
@@ -273,7 +263,6 @@ impl State {
             if committed && self.nodes[n].shards[s].under_way {
                 self.commits(n, s);
             }
-            self.nodes[n].shards[s].under_way = false;
         }
         self.valid.insert(self.member(n));
         self.nodes[n].rearm();

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::permit::Review;
 use crate::plan::{Draft, Roles, Why};
-use crate::testing::{Node, World, join, roles, topology};
+use crate::testing::{Log, Node, World, join, roles, shard, topology};
 
 type Steps = Vec<(u8, usize, usize)>;
 
@@ -72,67 +72,6 @@ proptest! {
         }
         prop_assert_eq!(views.len(), whole.len());
     }
-}
-
-/// A log as written by hand.
-#[derive(Default)]
-struct Log {
-    view: View,
-    next: Offset,
-}
-
-impl Log {
-    fn write(&mut self, record: Record) -> Applied {
-        let at = self.next;
-        self.next = at.next();
-        self.view.apply(at, Entry::Record(record)).unwrap()
-    }
-
-    fn join(&mut self, node: &str) -> MemberId {
-        let Applied::Joined(member) = self.write(Record::Join(join(node))) else {
-            panic!("{node} did not join");
-        };
-        self.arm(member, 1);
-        member
-    }
-
-    fn arm(&mut self, member: MemberId, generation: u32) -> Applied {
-        let generation = Generation(generation);
-        self.write(Record::Armed(Armed { member, generation }))
-    }
-
-    fn release(&mut self, epoch: u64, member: MemberId) -> Applied {
-        self.write(Record::Released(Released {
-            epoch: Epoch(epoch),
-            member,
-            shard: shard(),
-        }))
-    }
-
-    /// A plan that follows what is known now, to be written now or later.
-    fn plan(&self, author: MemberId, active: MemberId, fenced: &[(MemberId, u32)]) -> Record {
-        let draft = Draft {
-            author,
-            members: self.view.members().map(|(id, _)| id).collect(),
-            fenced: fenced
-                .iter()
-                .map(|&(id, at)| (id, Generation(at)))
-                .collect(),
-            roles: [(shard(), roles(active))].into(),
-        };
-        Record::Plan(draft.following(&self.view))
-    }
-
-    fn permitted(&self) -> Vec<MemberId> {
-        let members = self.view.members().map(|(id, _)| id);
-        members
-            .filter(|&id| self.view.permit(&shard(), id).is_some())
-            .collect()
-    }
-}
-
-fn shard() -> ShardId {
-    ShardId::new("orders", 0)
 }
 
 #[test]
