@@ -4,7 +4,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -14,9 +14,12 @@ use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// Longer than anything takes that ends at all.
-const LIMIT: Duration = Duration::from_secs(60);
-const PAUSE: Duration = Duration::from_millis(10);
+/// Longer than anything takes that is waited for, on a machine that has much else to do.
+const LIMIT: Duration = Duration::from_secs(90);
+/// How often something is looked at that is waited for.
+const PAUSE: Duration = Duration::from_millis(5);
+/// How much of a log is shown when a test fails.
+const LOG_LINES: usize = 30;
 
 /// A program in a working directory of its own, where its `.tanist` is.
 pub struct Program {
@@ -27,10 +30,12 @@ pub struct Program {
 
 /// One that has been started. Killed when it is dropped.
 pub struct Process {
+    what: String,
     child: Child,
     stdout: Reader,
     stderr: Reader,
-    folder: Arc<TempDir>,
+    /// Kept while it lives.
+    _folder: Arc<TempDir>,
 }
 
 /// One that has ended.
@@ -112,10 +117,11 @@ impl Program {
             .spawn()
             .unwrap_or_else(|error| panic!("cannot start {}: {error}", self.path.display()));
         Process {
+            what: args.join(" "),
             stdout: Reader::new(child.stdout.take().expect("it is piped")),
             stderr: Reader::new(child.stderr.take().expect("it is piped")),
             child,
-            folder: self.folder.clone(),
+            _folder: self.folder.clone(),
         }
     }
 
@@ -157,11 +163,6 @@ impl Process {
         self.child.id()
     }
 
-    /// Its working directory.
-    pub fn folder(&self) -> &Path {
-        self.folder.path()
-    }
-
     /// What it has answered so far.
     pub fn stdout(&self) -> String {
         self.stdout.text().clone()
@@ -180,20 +181,35 @@ impl Process {
 
     /// Waits until `found` finds something; it must not end before.
     pub fn until<T>(&mut self, what: &str, mut found: impl FnMut(&Self) -> Option<T>) -> T {
+        self.wait_for(what, |process| {
+            let found = found(process);
+            let ended = process.ended();
+            assert!(
+                found.is_some() || ended.is_none(),
+                "{} ended before {what}: {ended:?}",
+                process.what
+            );
+            found
+        })
+    }
+
+    fn wait_for<T>(&mut self, what: &str, mut found: impl FnMut(&mut Self) -> Option<T>) -> T {
         let started = Instant::now();
         loop {
             if let Some(found) = found(self) {
                 return found;
             }
-            let ended = self.child.try_wait().expect("it can be waited for");
             assert!(
-                ended.is_none() && started.elapsed() < LIMIT,
-                "waited in vain until {what} ({ended:?}):\n{}{}",
-                self.stdout(),
-                self.stderr()
+                started.elapsed() < LIMIT,
+                "{}: waited in vain until {what}",
+                self.what
             );
             thread::sleep(PAUSE);
         }
+    }
+
+    fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("it can be waited for")
     }
 
     /// Waits until it logs `text`.
@@ -205,19 +221,7 @@ impl Process {
 
     /// Waits for its end.
     pub fn wait(mut self) -> Ended {
-        let started = Instant::now();
-        let status = loop {
-            if let Some(status) = self.child.try_wait().expect("it can be waited for") {
-                break status;
-            }
-            assert!(
-                started.elapsed() < LIMIT,
-                "waited in vain for the end:\n{}{}",
-                self.stdout(),
-                self.stderr()
-            );
-            thread::sleep(PAUSE);
-        };
+        let status = self.wait_for("it ends", Self::ended);
         Ended {
             code: status.code(),
             stdout: self.stdout.all(),
@@ -225,18 +229,58 @@ impl Process {
         }
     }
 
+    /// Waits for its end, with this exit code; what it has logged.
+    pub fn expect_end(self, code: i32) -> String {
+        let what = self.what.clone();
+        let ended = self.wait();
+        assert_eq!(ended.code, Some(code), "{what}: {ended:?}");
+        ended.stderr
+    }
+
     /// Ends it by Ctrl-C, as a terminal would.
     pub fn interrupt(self) -> Ended {
         self.signal(Signal::SIGINT);
         self.wait()
     }
+
+    /// Asks it to stop, and waits until it has done so without complaint.
+    pub fn stop(self) {
+        self.signal(Signal::SIGTERM);
+        self.expect_end(0);
+    }
+
+    /// Ends it as a power cut would.
+    pub fn kill(self) {
+        self.signal(Signal::SIGKILL);
+        self.wait();
+    }
+
+    /// Has it stand still until [`Process::thaw`].
+    pub fn freeze(&self) {
+        self.signal(Signal::SIGSTOP);
+    }
+
+    /// Lets it go on.
+    pub fn thaw(&self) {
+        self.signal(Signal::SIGCONT);
+    }
 }
 
 impl Drop for Process {
+    #[allow(
+        clippy::print_stderr,
+        reason = "it is the test that fails which prints"
+    )]
     fn drop(&mut self) {
         // It may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if thread::panicking() {
+            let log = self.stderr();
+            let lines: Vec<&str> = log.lines().collect();
+            let tail = &lines[lines.len().saturating_sub(LOG_LINES)..];
+            eprintln!("--- {}\n{}{}", self.what, self.stdout(), tail.join("\n"));
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use tanist_broker::{Config, EmbeddedBroker};
 use tanist_tests::program::Program;
 
-use super::{ORDERS, orders};
+use super::{CATCH_UP, ORDERS, orders};
 
 /// An address where nobody listens.
 fn nowhere() -> String {
@@ -37,7 +37,7 @@ fn every_command_gives_up_after_the_broker_timeout_and_says_so() {
 fn a_node_waits_for_its_broker_and_begins_when_it_comes() {
     let address = nowhere();
     let program = Program::new(ORDERS, &address);
-    let mut worker = program.start(&["worker", "--until-caught-up"]);
+    let mut worker = program.start(CATCH_UP);
     worker.until_logged("no Kafka broker answers; waiting for one");
     let status = program.json(&["status"]);
     assert_eq!(
@@ -82,10 +82,7 @@ fn the_embedded_broker_is_a_program_too() {
     });
     let program = Program::new(ORDERS, &address);
     program.answer(&["generate", "--rate", "0", "--records", "10"]);
-    assert_eq!(
-        program.json(&["worker", "--until-caught-up"])["records"],
-        20
-    );
+    assert_eq!(program.json(CATCH_UP)["records"], 20);
     let taken = program.run(&["broker", "--listen", &address]);
     assert_eq!(taken.code, Some(1));
     assert!(taken.stderr.contains("choose another address"), "{taken:?}");

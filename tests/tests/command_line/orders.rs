@@ -7,7 +7,7 @@ use tanist_tests::clients::TIMEOUT;
 use tanist_tests::orders::{ORDER_COUNTS, check_orders};
 use tanist_tests::program::Program;
 
-use super::{ORDERS, orders};
+use super::{CATCH_UP, ORDERS, assert_counted, orders};
 
 const GENERATE: &[&str] = &[
     "generate",
@@ -23,21 +23,19 @@ const GENERATE: &[&str] = &[
 fn until_caught_up_processes_what_there_is_with_all_that_follows_and_ends() {
     let (broker, program) = orders();
     program.answer(GENERATE);
-    let worker = program.json(&["worker", "--until-caught-up"]);
+    let worker = program.json(CATCH_UP);
     // Each order is regrouped, then counted.
     assert_eq!(
         (&worker["records"], &worker["committed"]),
         (&10_000.into(), &true.into())
     );
-    let check = check_orders(broker.bootstrap(), ORDER_COUNTS, TIMEOUT).unwrap();
-    assert!(check.is_sound() && check.orders() == 5000, "{check}");
+    assert_counted(&broker, 5000);
     // And again, over what came meanwhile and what is there already.
     program.answer(GENERATE);
-    let worker = program.json(&["worker", "--until-caught-up"]);
+    let worker = program.json(CATCH_UP);
     assert_eq!(worker["records"], 10_000);
-    assert_eq!(program.json(&["worker", "--until-caught-up"])["records"], 0);
-    let check = check_orders(broker.bootstrap(), ORDER_COUNTS, TIMEOUT).unwrap();
-    assert!(check.is_sound() && check.orders() == 10_000, "{check}");
+    assert_eq!(program.json(CATCH_UP)["records"], 0);
+    assert_counted(&broker, 10_000);
 }
 
 #[test]
@@ -57,7 +55,7 @@ fn a_node_that_is_stopped_has_committed_what_it_has_finished() {
     assert!(!program.folder().join(".tanist/orders/http").exists());
     let sent = generator.interrupt();
     assert_eq!(sent.code, Some(0), "{sent:?}");
-    program.answer(&["worker", "--until-caught-up"]);
+    program.answer(CATCH_UP);
     let check = check_orders(broker.bootstrap(), ORDER_COUNTS, TIMEOUT).unwrap();
     assert!(check.is_sound(), "{check}");
     let expected = format!("sent {} records ", check.orders());

@@ -68,9 +68,9 @@ fn a_broker_that_is_away_for_a_while_delays_and_loses_nothing() {
     orders.await_progress(&mut node);
     let broker = orders.broker().inner();
     broker.stop();
-    node.await_log("no Kafka broker answers");
+    node.until_logged("no Kafka broker answers");
     broker.restart().expect("its port is free");
-    node.await_log("Kafka answers again");
+    node.until_logged("Kafka answers again");
     orders.await_progress(&mut node);
     // Connections that break are no reason to say anything.
     assert!(broker.cut_connections(None) > 0);

@@ -1,0 +1,29 @@
+//! Data directories that are in use, or not this app's.
+
+use super::{HELLO, orders};
+
+#[test]
+fn two_processes_on_one_data_directory_are_one_too_many() {
+    let (_broker, program) = orders();
+    let worker = program.worker(&[]);
+    let second = program.run(&["worker"]);
+    assert_eq!(second.code, Some(2), "{second:?}");
+    let holder = format!("is in use by process {}: stop that", worker.id());
+    assert!(second.stderr.contains(&holder), "{second:?}");
+    // The first one has noticed nothing.
+    assert_eq!(program.run(&["status"]).code, Some(0));
+}
+
+#[test]
+fn a_data_directory_of_another_app_is_refused() {
+    let (_broker, program) = orders();
+    program.answer(&["worker", "--until-caught-up", "--data-dir", "data"]);
+    let ended = program.beside(HELLO).run(&["worker", "--data-dir", "data"]);
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    assert!(
+        ended
+            .stderr
+            .contains("data belongs to app `orders`, not to `hello`"),
+        "{ended:?}"
+    );
+}
