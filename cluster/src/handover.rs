@@ -11,9 +11,8 @@
 //!     +-----------------  ^     no role   |                                          |
 //!                         +---------------+-------------------- committed -----------+
 //!
-//!   any -- failed -----> Broken -- no role --> Closing       Broken -- repaired --> Opening
-//!   any -- restarted --> Opening, or Absent if it has no role
-//!   any -- lost -------> Absent
+//!   any -- failed --> Broken -- no role --> Closing       Broken -- repaired --> Opening
+//!   any -- lost ----> Absent
 //! ```
 //!
 //! - A *failover* and the second half of a *hand-over* are the upper line: the replica was `Following` for
@@ -88,9 +87,6 @@ pub enum Event {
     Committed,
     /// [`Step::Close`] is done.
     Closed,
-    /// The worker has ended, and was made anew under another producer that may be used. Nothing of the shard runs any
-    /// more, and whether its last commit succeeded is decided.
-    Restarted,
     /// The shard cannot go on here: its policy says so, or its store or changelog does. Whatever ran has been
     /// stopped, and the outcome of its last commit is known.
     Failed,
@@ -210,28 +206,13 @@ impl Replica {
                 (Following, vec![Step::Release])
             }
 
-            (Finishing, Event::Restarted) => {
-                self.permit = false;
-                let (phase, more) = self.begin();
-                (phase, [vec![Step::Release], more].concat())
-            }
-            (Opening | Following | CatchingUp | Active, Event::Restarted) => {
-                (Opening, vec![Step::Open])
-            }
-            (Closing, Event::Closed | Event::Restarted) => self.begin(),
+            (Closing, Event::Closed) if self.role == Role::Copy => (Opening, vec![Step::Open]),
+            (Closing, Event::Closed) => (Absent, vec![]),
             (Broken, Event::Repaired) => (Opening, vec![Step::Open]),
             (phase, _) => (phase, vec![]),
         };
         self.phase = phase;
         self.close_if_unwanted(steps)
-    }
-
-    /// What comes after nothing runs here.
-    fn begin(self) -> (Phase, Vec<Step>) {
-        match self.role {
-            Role::Copy => (Phase::Opening, vec![Step::Open]),
-            Role::Nothing => (Phase::Absent, vec![]),
-        }
     }
 
     /// A replica that nobody wants and that holds nothing ends, wherever it is.
@@ -305,26 +286,6 @@ mod tests {
             Phase::Opening,
             &done(&[Finish, Release, Close, Open]),
         );
-        check(
-            &and(&[Restarted, Opened]),
-            Phase::CatchingUp,
-            &done(&[Open, Follow, CatchUp]),
-        );
-        check(
-            &and(&[TakenAway, Restarted, Opened]),
-            Phase::Following,
-            &done(&[Finish, Release, Open, Follow]),
-        );
-        check(
-            &and(&[TakenAway, NONE, Restarted]),
-            Phase::Absent,
-            &done(&[Finish, Release]),
-        );
-        check(
-            &[COPY, Opened, NONE, Restarted],
-            Phase::Absent,
-            &[Open, Follow, Close],
-        );
         check(&and(&[Lost]), Phase::Absent, &done(&[Drop]));
         check(
             &and(&[Failed, TakenAway, NONE]),
@@ -353,8 +314,8 @@ mod tests {
     fn whatever_happens_a_permit_is_released_once_and_nothing_is_processed_without_one() {
         use Event::*;
         let events = [
-            COPY, NONE, Permitted, TakenAway, Lost, Opened, CaughtUp, Committed, Closed, Restarted,
-            Failed, Repaired,
+            COPY, NONE, Permitted, TakenAway, Lost, Opened, CaughtUp, Committed, Closed, Failed,
+            Repaired,
         ];
         let mut reached = vec![Replica::default()];
         let mut next = 0;
@@ -384,7 +345,7 @@ mod tests {
                     assert!(!processing, "{case}");
                 }
                 if replica.phase == Phase::Finishing {
-                    let ends = matches!(event, Committed | Restarted | Failed);
+                    let ends = matches!(event, Committed | Failed);
                     assert_eq!(released == 1, ends, "{case}");
                 }
                 if event == TakenAway {

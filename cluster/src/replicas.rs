@@ -1,17 +1,22 @@
-//! All replicas of one member: what its shell has to do for them when the view changes, and when work is done.
+//! The replicas of one worker: what its shell has to do for them when the view changes, and when work is done.
 //!
 //! ```text
-//!   control log --> View --> follow --+                    +--> the shard's worker: Open, CatchUp, Activate ...
+//!   control log --> View --> follow --+                    +--> the worker's own: Open, CatchUp, Activate ...
 //!                                     +--> [Task, Task] ---+
-//!   worker: "opened", "caught up" --> on                   +--> control log: Released
+//!   "opened", "caught up" ---> on ----+                    +--> control log: Released
 //! ```
 //!
-//! The shell carries out tasks in the order in which they come, those of different shards at the same time if
-//! it likes. It decides nothing: whether a shard may be processed is known here.
+//! The shell carries out the tasks of a shard in the order in which they come, and those of different shards at the
+//! same time if it likes. It decides nothing: whether a shard may be processed is known here.
 //!
 //! **Answers.** A task with a [`Ticket`] is answered once, with that ticket: by its event, or by
-//! [`Event::Failed`]. Answers with older tickets are ignored, since the shard has moved on: a worker that was
-//! slow may report the end of something that was given up meanwhile.
+//! [`Event::Failed`]. Answers with older tickets are ignored, since the shard has moved on: what was slow may
+//! report the end of something that was given up meanwhile.
+//!
+//! **Whose shards.** A member deals its shards out to its workers ([`Replicas::follow`]). A shard stays with its worker
+//! until its replica is absent there. A worker that was made anew, after its producer had to be replaced, begins with
+//! new `Replicas`, which follow for the first time when the new producer is permitted: by then the outcome of the last
+//! commit is decided, so that what was taken away meanwhile is declined, and what was not is permitted again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -57,6 +62,8 @@ pub struct Replicas {
     me: MemberId,
     /// Of the last plan that was taken in.
     epoch: Epoch,
+    /// The shards whose replicas are here.
+    mine: BTreeSet<ShardId>,
     shards: BTreeMap<ShardId, Local>,
     last_ticket: Ticket,
 }
@@ -72,32 +79,31 @@ struct Local {
 }
 
 impl Replicas {
-    /// The replicas of `me`, none yet.
+    /// The replicas of a worker of `me`, none yet.
     #[must_use]
     pub fn new(me: MemberId) -> Self {
         Self {
             me,
             epoch: Epoch::default(),
+            mine: BTreeSet::new(),
             shards: BTreeMap::new(),
             last_ticket: Ticket::default(),
         }
     }
 
-    /// The view has changed. Call it after every record, or after some at once, but before anything else is done
-    /// with the newer view.
-    pub fn follow(&mut self, view: &View) -> Vec<Task> {
-        let mut tasks = Vec::new();
+    /// The view has changed, or which shards are dealt to this worker. Call it after every record, or after some at
+    /// once, but before anything else is done with the newer view.
+    pub fn follow(&mut self, view: &View, mine: &BTreeSet<ShardId>) -> Vec<Task> {
         match view.standing(self.me) {
-            Standing::NotYet => return tasks,
+            Standing::NotYet => return Vec::new(),
             Standing::Outside { .. } => return self.lost(view),
             Standing::Member => {}
         }
-        if view.epoch() != self.epoch {
-            self.epoch = view.epoch();
-            // First, since a permit that is held now is released by its machine.
-            let owed = view.owed(self.me).filter(|shard| !self.holds(shard));
-            let declined = owed.map(|shard| Task::Write(view.decline(shard, self.me)));
-            tasks.extend(declined);
+        let mut tasks = Vec::new();
+        let planned = view.epoch() != self.epoch;
+        if planned || *mine != self.mine {
+            self.decline(view, mine, planned, &mut tasks);
+            (self.epoch, self.mine) = (view.epoch(), mine.clone());
             for shard in self.concerned(view) {
                 self.review(&shard, view, &mut tasks);
             }
@@ -106,6 +112,15 @@ impl Replicas {
             self.ask(&shard, view, &mut tasks);
         }
         tasks
+    }
+
+    /// Answers what others wait for and is not held here, once in an epoch. Before what is held is reviewed: that is
+    /// released by its machine.
+    fn decline(&self, view: &View, mine: &BTreeSet<ShardId>, planned: bool, tasks: &mut Vec<Task>) {
+        let owed = view.owed(self.me).filter(|shard| mine.contains(*shard));
+        let new = owed.filter(|shard| planned || !self.mine.contains(*shard));
+        let declined = new.filter(|shard| !self.holds(shard));
+        tasks.extend(declined.map(|shard| Task::Write(view.decline(shard, self.me))));
     }
 
     /// An answer to a task, or a failure without one, which comes with the ticket of the shard's latest task.
@@ -123,20 +138,6 @@ impl Replicas {
         let mut tasks = Vec::new();
         self.tell(shard, Event::Repaired, view, &mut tasks);
         self.ask(shard, view, &mut tasks);
-        tasks
-    }
-
-    /// The worker that has these shards was made anew: see [`Event::Restarted`].
-    pub fn restarted<'a>(
-        &mut self,
-        shards: impl IntoIterator<Item = &'a ShardId>,
-        view: &View,
-    ) -> Vec<Task> {
-        let mut tasks = Vec::new();
-        for shard in shards {
-            self.tell(shard, Event::Restarted, view, &mut tasks);
-            self.ask(shard, view, &mut tasks);
-        }
         tasks
     }
 
@@ -182,11 +183,12 @@ impl Replicas {
         self.shards.keys().cloned().collect()
     }
 
-    /// The shards that a new plan may change something about.
+    /// The shards that a new plan, or another deal, may change something about.
     fn concerned(&self, view: &View) -> BTreeSet<ShardId> {
         let planned = view.plan().into_iter().flat_map(Plan::shards);
-        let mine = planned.filter(|(_, it)| Role::under(it, self.me) == Role::Copy);
-        let mine = mine.map(|(shard, _)| shard);
+        let wanted = planned.filter(|(_, it)| Role::under(it, self.me) == Role::Copy);
+        let wanted = wanted.map(|(shard, _)| shard);
+        let mine = wanted.filter(|shard| self.mine.contains(*shard));
         self.shards.keys().chain(mine).cloned().collect()
     }
 
@@ -205,7 +207,11 @@ impl Replicas {
             Some(Review::Lost(_)) => Some(Event::Lost),
             None => None,
         };
-        let role = Event::Assigned(Role::of(view, self.me, shard));
+        let role = match self.mine.contains(shard) {
+            true => Role::of(view, self.me, shard),
+            false => Role::Nothing,
+        };
+        let role = Event::Assigned(role);
         for event in taken.into_iter().chain([role]) {
             self.tell(shard, event, view, tasks);
         }

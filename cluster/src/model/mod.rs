@@ -15,7 +15,7 @@ mod state;
 
 use std::sync::Arc;
 
-use stateright::{Checker, Model, Property};
+use stateright::{Checker, Expectation, HasDiscoveries, Model, Property};
 
 use crate::control::{Armed, Join, Record};
 use crate::ids::{Generation, MemberId, ShardId};
@@ -131,13 +131,28 @@ fn check(shards: usize, commits: u8, faults: Faults) {
         commits,
         faults,
     };
-    let checker = model.checker().threads(2).spawn_bfs().join();
+    let checker = model.checker().threads(2);
+    let checker = checker.finish_when(HasDiscoveries::AnyFailures);
+    let checker = checker.spawn_bfs().join();
     println!(
         "{shards} shards, {commits} commits each, {faults:?}: {} states, {} steps deep",
         checker.unique_state_count(),
         checker.max_depth()
     );
-    checker.assert_properties();
+    let (sometimes, always): (Vec<_>, Vec<_>) = checker
+        .model()
+        .properties()
+        .into_iter()
+        .partition(|it| it.expectation == Expectation::Sometimes);
+    for property in always {
+        if let Some(path) = checker.discovery(property.name) {
+            panic!("not {:?} after {:?}", property.name, path.into_actions());
+        }
+    }
+    for property in sometimes {
+        let found = checker.discovery(property.name).is_some();
+        assert!(found, "never {:?}", property.name);
+    }
 }
 
 #[test]

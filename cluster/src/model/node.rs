@@ -76,10 +76,6 @@ impl Node {
         !self.crashed && !self.outside
     }
 
-    pub(super) fn is_armed(&self) -> bool {
-        self.producers.is_some()
-    }
-
     pub(super) fn phase(&self, s: usize) -> Phase {
         self.replicas.phase(&shard(s))
     }
@@ -105,22 +101,27 @@ impl Node {
     pub(super) fn read(&mut self, log: &[Arc<Logged>]) {
         let at = self.view.read_to().0 as usize;
         self.view = log[at].view.clone();
-        let tasks = self.replicas.follow(&self.view);
-        self.carry_out(tasks);
         match self.view.standing(self.me) {
-            Standing::Outside { .. } => self.end(),
-            Standing::Member if self.producers.is_none() => self.start_workers(),
-            Standing::NotYet | Standing::Member => {}
+            Standing::NotYet => {}
+            Standing::Outside { .. } => {
+                self.work();
+                self.end();
+            }
+            Standing::Member => {
+                if self.producers.is_none() {
+                    self.producers = self.view.producer_permit(self.me, self.generation);
+                }
+                if self.producers.is_some() {
+                    self.work();
+                }
+            }
         }
     }
 
-    fn start_workers(&mut self) {
-        self.producers = self.view.producer_permit(self.me, self.generation);
-        if self.producers.is_some() {
-            let shards: Vec<_> = (0..self.shards.len()).map(shard).collect();
-            let tasks = self.replicas.restarted(&shards, &self.view);
-            self.carry_out(tasks);
-        }
+    fn work(&mut self) {
+        let mine = (0..self.shards.len()).map(shard).collect();
+        let tasks = self.replicas.follow(&self.view, &mine);
+        self.carry_out(tasks);
     }
 
     /// The answer to what was asked of a shard.
@@ -183,10 +184,11 @@ impl Node {
         self.outbox.push_back(Sent::new(record));
     }
 
-    /// Initialises new producers. Its workers are made anew when this was read back.
+    /// Initialises new producers. Its worker is made anew, and goes on when they are permitted.
     pub(super) fn rearm(&mut self) {
         self.generation = self.generation.next();
         self.producers = None;
+        self.replicas = Replicas::new(self.me);
         for local in &mut self.shards {
             (local.active, local.under_way) = (false, false);
         }

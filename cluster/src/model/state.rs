@@ -119,8 +119,8 @@ impl State {
         let node = &self.nodes[n];
         for (s, local) in node.shards.iter().enumerate() {
             match node.phase(s) {
-                Phase::CatchingUp if node.is_armed() => actions.push(Action::CatchUp(n, s)),
-                Phase::Finishing if node.is_armed() && !local.under_way => {
+                Phase::CatchingUp => actions.push(Action::CatchUp(n, s)),
+                Phase::Finishing if !local.under_way => {
                     actions.push(Action::Finish(n, s));
                 }
                 _ => {}

@@ -506,39 +506,3 @@ fn without_nodes_there_is_no_plan_and_one_node_takes_all() {
             .all(|it| it.active == only && it.standbys.is_empty())
     );
 }
-
-/// Prints how long plans of a large cluster take.
-#[test]
-#[ignore = "a benchmark: cargo test --release -p tanist-cluster two_hundred -- --ignored --nocapture"]
-#[allow(clippy::disallowed_methods, reason = "it measures")]
-fn two_hundred_nodes_with_ten_thousand_shards() {
-    let groups: Vec<_> = (0..20).map(|n| (500, (n % 4 != 0).then_some(1))).collect();
-    let mut world = World::new(&groups, 8);
-    world.add_all(200, 4);
-    let timed = |world: &World, what: &str| {
-        let runs = (0..5).map(|_| {
-            let start = std::time::Instant::now();
-            assert_eq!(world.assign().len(), 10_000);
-            start.elapsed()
-        });
-        println!("{what}: {:?}", runs.min().unwrap());
-    };
-    timed(&world, "first plan");
-    world.converge().unwrap();
-    timed(&world, "nothing to do");
-    world.remove(MemberId(17));
-    timed(&world, "a node is lost");
-    world.plan();
-    timed(&world, "just after");
-    world.catch_up();
-    timed(&world, "copies made");
-    world.add(100, Some(1));
-    timed(&world, "a node is added");
-    world.converge().unwrap();
-    (0..100).for_each(|n| world.remove(MemberId(2 * n)));
-    timed(&world, "half of them are lost");
-    world.plan();
-    world.catch_up();
-    world.add_all(100, 4);
-    timed(&world, "and come back");
-}

@@ -34,7 +34,7 @@ impl World {
     }
 
     fn follow(&mut self, n: usize) -> Vec<Task> {
-        self.replicas[n].follow(&self.log.view)
+        self.replicas[n].follow(&self.log.view, &[shard()].into())
     }
 
     fn on(&mut self, n: usize, ticket: Ticket, event: Event) -> Vec<Task> {
@@ -154,19 +154,29 @@ fn a_late_answer_to_something_that_was_given_up_is_ignored() {
 }
 
 #[test]
-fn a_new_worker_opens_its_shards_again_with_the_permits_that_they_have() {
+fn a_new_worker_begins_anew_with_what_is_still_its_own() {
     let mut world = World::new();
     world.plan(0, true, &[]);
-    let (_, _) = (world.go(0), world.go(1));
-    let tasks = world.replicas[0].restarted(&[shard()], &world.log.view);
-    assert_eq!(world.work(0, tasks), "open, follow, catch up, activate");
-    let tasks = world.replicas[1].restarted(&[shard()], &world.log.view);
-    assert_eq!(world.work(1, tasks), "open, follow");
-    world.plan(1, false, &[]);
-    let tasks = world.follow(0);
-    assert_eq!(name(&tasks[0]), "finish", "which nobody is there to do");
-    let tasks = world.replicas[0].restarted(&[shard()], &world.log.view);
-    assert_eq!(world.work(0, tasks), "write");
+    world.go(0);
+    world.replicas[0] = Replicas::new(world.members[0]);
+    assert_eq!(world.go(0), "open, follow, catch up, activate");
+    world.plan(1, true, &[]);
+    world.replicas[0] = Replicas::new(world.members[0]);
+    assert_eq!(world.go(0), "write, open, follow");
+}
+
+#[test]
+fn a_worker_has_only_what_is_dealt_to_it() {
+    let mut world = World::new();
+    world.plan(0, false, &[]);
+    world.plan(1, true, &[]);
+    let none = BTreeSet::new();
+    let tasks = world.replicas[0].follow(&world.log.view, &none);
+    assert!(tasks.is_empty(), "another one may run it");
+    assert_eq!(world.go(0), "write, open, follow");
+    assert_eq!(world.go(0), "");
+    let tasks = world.replicas[0].follow(&world.log.view, &none);
+    assert_eq!(world.work(0, tasks), "close");
 }
 
 #[test]

@@ -2,8 +2,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::permit::Review;
-use crate::plan::{Draft, Roles, Why};
-use crate::testing::{Log, Node, World, join, roles, shard, topology};
+use crate::plan::Draft;
+use crate::testing::{Log, Node, World, join, shard, topology};
 
 type Steps = Vec<(u8, usize, usize)>;
 
@@ -245,69 +245,4 @@ fn a_log_that_goes_back_is_refused() {
             read_to: Offset(2)
         }
     );
-}
-
-/// Prints what a node has to read when it joins a large cluster, and how long it takes for it.
-#[test]
-#[ignore = "a benchmark: cargo test --release -p tanist-cluster large_cluster -- --ignored --nocapture"]
-#[allow(clippy::disallowed_methods, reason = "it measures")]
-fn a_node_reads_the_log_of_a_large_cluster() {
-    let mut log = Log::default();
-    let members: Vec<_> = (0..200).map(|n| log.join(&format!("n{n}"))).collect();
-    let copy = |n: usize| (members[n % 200], Why::Missing);
-    let draft = |log: &Log, shift: usize| {
-        let shard = |n: i32| ShardId::new(&*format!("group-{}", n / 500), n % 500);
-        let shards = (0..10_000).map(|n| (shard(n), n as usize));
-        Draft {
-            author: members[0],
-            members: members.iter().copied().collect(),
-            fenced: BTreeMap::new(),
-            roles: shards
-                .map(|(shard, n)| {
-                    let standbys = [copy(n + 1)].into();
-                    (
-                        shard,
-                        Roles {
-                            standbys,
-                            ..roles(members[(n + shift) % 200])
-                        },
-                    )
-                })
-                .collect(),
-        }
-        .following(&log.view)
-    };
-    let mut entries: Vec<(String, Vec<u8>)> = Vec::new();
-    for (id, member) in log.view.members() {
-        let join = Record::Join(member.join.clone());
-        let armed = Record::Armed(Armed {
-            member: id,
-            generation: Generation(1),
-        });
-        for record in [join, armed] {
-            entries.push((record.key().to_string(), record.encode()));
-        }
-    }
-    for shift in 0..3 {
-        let plan = Record::Plan(draft(&log, shift));
-        entries.push((plan.key().to_string(), plan.encode()));
-        log.write(plan);
-    }
-    let bytes: usize = entries.iter().map(|(_, value)| value.len()).sum();
-    let plan = entries
-        .last()
-        .map(|(_, value)| value.len())
-        .unwrap_or_default();
-    let start = std::time::Instant::now();
-    let mut view = View::default();
-    for (at, (key, value)) in entries.iter().enumerate() {
-        let entry = Entry::decode(key.as_bytes(), Some(value)).unwrap().unwrap();
-        view.apply(Offset(at as i64), entry).unwrap();
-    }
-    let read = start.elapsed();
-    println!(
-        "{} records, {bytes} bytes (a plan: {plan}), read in {read:?}",
-        entries.len()
-    );
-    assert_eq!(view.epoch(), Epoch(3));
 }
