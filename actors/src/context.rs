@@ -10,7 +10,7 @@ use crate::mailbox::Item;
 use crate::partitioner::partition_of;
 use crate::port::{Clock, TopicPartition};
 use crate::record::Headers;
-use crate::stage::{Extras, Stage, Target};
+use crate::stage::{Extras, Stage, Target, boxed};
 use crate::topic::{Topic, Topics};
 
 /// Given to every handler. What it sends belongs to the record that is being handled: it is committed with the record's
@@ -50,8 +50,8 @@ impl<K, V> OutputRecord<K, V> {
 
     /// With these headers.
     #[must_use]
-    pub fn headers(mut self, headers: Headers) -> Self {
-        self.headers = headers;
+    pub fn headers(mut self, headers: impl Into<Headers>) -> Self {
+        self.headers = headers.into();
         self
     }
 
@@ -150,7 +150,7 @@ impl Context {
             .unwrap_or_else(|| self.clock.now());
         let extras = Extras {
             timestamp: Some(timestamp),
-            headers: (!record.headers.is_empty()).then(|| Box::new(record.headers)),
+            headers: boxed(record.headers),
         };
         self.check_size(&topic.name, end - start)?;
         let target = Target {
@@ -182,7 +182,7 @@ impl Context {
         };
         let extras = Extras {
             timestamp: Some(raw.timestamp),
-            headers: (!raw.headers.is_empty()).then(|| Box::new(raw.headers.clone())),
+            headers: boxed(item.headers()),
         };
         let bytes = &mut self.outputs.bytes;
         let mut append = |part: Option<&[u8]>| {

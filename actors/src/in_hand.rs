@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::Pin;
 use std::rc::Rc;
 
 use crate::failure::Handled;
@@ -51,8 +51,7 @@ impl<'lane> InHand<'lane> {
     }
 
     /// Runs a handler; whenever it goes on, tables know whose writes come.
-    pub(crate) async fn scoped<T>(&self, handler: impl Future<Output = T>) -> T {
-        let mut handler = pin!(handler);
+    pub(crate) async fn scoped<T>(&self, mut handler: Pin<&mut impl Future<Output = T>>) -> T {
         poll_fn(|task| {
             self.shard.scope().enter(self.ticket);
             let polled = handler.as_mut().poll(task);

@@ -1,6 +1,7 @@
 //! [`Lane`]: an instance of an agent at work: takes up a record, has it handled, keeps or undoes its effects.
 
 use std::cell::RefCell;
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -105,7 +106,7 @@ impl Lane {
         self.aside(async |cx| agent.started(cx).await).await?;
         let mut due = Due::new(timers.iter().map(|timer| timer.every), self.shard.elapsed());
         loop {
-            while let Some(index) = due.take(self.shard.elapsed()) {
+            while let Some(index) = due.take(|| self.shard.elapsed()) {
                 self.aside(async |cx| (timers[index].run)(agent, cx).await)
                     .await?;
             }
@@ -153,7 +154,7 @@ impl Lane {
     ) -> Result<(), LaneFailure> {
         let in_hand = InHand::begin(&self.shard, self.intake.as_ref(), Some(item.clone()));
         let outputs = self.cx.outputs();
-        let written = (through.rewrite)(&item.raw(), &self.place, to, outputs);
+        let written = (through.rewrite)(&item, &self.place, to, outputs);
         if written.is_ok() {
             self.shard.stage(outputs);
         }
@@ -164,7 +165,7 @@ impl Lane {
     pub(crate) async fn run_timers(mut self, timers: &[Timer<()>]) -> LaneExit {
         let mut due = Due::new(timers.iter().map(|timer| timer.every), self.shard.elapsed());
         while !self.shard.is_stopping() {
-            while let Some(index) = due.take(self.shard.elapsed()) {
+            while let Some(index) = due.take(|| self.shard.elapsed()) {
                 if let Err(failure) = self
                     .aside(async |cx| (timers[index].run)(&mut (), cx).await)
                     .await
@@ -201,7 +202,7 @@ impl Lane {
     ) -> Result<(), LaneFailure> {
         loop {
             let in_hand = InHand::begin(&self.shard, self.intake.as_ref(), Some(item.clone()));
-            let record = match read(&item.raw(), &self.place) {
+            let record = match read(&item, &self.place) {
                 Ok(Some(record)) => record,
                 Ok(None) => return in_hand.settle_with(Ok(()), self.cx.outputs()),
                 Err(error) => {
@@ -210,7 +211,10 @@ impl Lane {
                 }
             };
             self.cx.begin(Some(item.clone()), Some(record.timestamp));
-            let handled = in_hand.scoped(agent.handle(record, &mut self.cx)).await;
+            let handled = {
+                let handler = pin!(agent.handle(record, &mut self.cx));
+                in_hand.scoped(handler).await
+            };
             match in_hand.settle(handled, self.cx.outputs()) {
                 Settled::Done => return Ok(()),
                 Settled::Failed(failure) => return Err(failure),
@@ -227,7 +231,7 @@ impl Lane {
         loop {
             let in_hand = InHand::begin(&self.shard, self.intake.as_ref(), None);
             self.cx.begin(None, None);
-            let done = in_hand.scoped(work(&mut self.cx)).await;
+            let done = in_hand.scoped(pin!(work(&mut self.cx))).await;
             match in_hand.settle(done, self.cx.outputs()) {
                 Settled::Done => return Ok(()),
                 Settled::Failed(failure) => return Err(failure),
@@ -299,8 +303,13 @@ impl Due {
         Self { timers }
     }
 
-    /// A timer that is due, by its index; it counts as run.
-    fn take(&mut self, now: Duration) -> Option<usize> {
+    /// A timer that is due, by its index; it counts as run. Asks for the time only if there are timers: this is called
+    /// for every record.
+    fn take(&mut self, now: impl FnOnce() -> Duration) -> Option<usize> {
+        if self.timers.is_empty() {
+            return None;
+        }
+        let now = now();
         let index = self.timers.iter().position(|(at, _)| *at <= now)?;
         let (at, period) = &mut self.timers[index];
         *at += *period;

@@ -8,11 +8,12 @@ use tanist_cluster::Offset;
 use tokio::sync::Notify;
 
 use crate::port::{Batch, LogError, RawRecord, Source};
+use crate::record::Headers;
 
-/// Records that are pulled at a time.
-const BATCH_RECORDS: usize = 500;
+/// Records that are pulled at a time: what of them is looked at fits the first cache of a processor.
+const BATCH_RECORDS: usize = 100;
 /// Batches that are held for the slowest reader of a partition before the others have to wait for it.
-const WINDOW_BATCHES: usize = 8;
+const WINDOW_BATCHES: usize = 20;
 
 /// A record in its batch.
 #[derive(Clone)]
@@ -28,6 +29,10 @@ impl Item {
 
     pub(crate) fn offset(&self) -> Offset {
         self.batch.offset(self.index)
+    }
+
+    pub(crate) fn headers(&self) -> Headers {
+        self.batch.headers(self.index)
     }
 }
 

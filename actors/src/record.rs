@@ -1,8 +1,13 @@
 //! [`Record`]: what an agent is given.
 
+use std::cell::OnceCell;
+use std::fmt;
+use std::ops::Deref;
 use std::rc::Rc;
 
 use tanist_cluster::{Millis, Offset, Partition};
+
+use crate::mailbox::Item;
 
 /// Headers of a record: names and values, in order; a name may come more than once, as in Kafka.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -53,7 +58,47 @@ impl Headers {
     }
 }
 
+/// The [`Headers`] of a record that was read. They are parsed when they are first looked at: few handlers do, and it
+/// would be a tenth of what a small record costs.
+#[derive(Clone)]
+pub struct RecordHeaders {
+    item: Item,
+    parsed: OnceCell<Headers>,
+}
+
+impl RecordHeaders {
+    pub(crate) fn new(item: &Item) -> Self {
+        Self {
+            item: item.clone(),
+            parsed: OnceCell::new(),
+        }
+    }
+}
+
+impl Deref for RecordHeaders {
+    type Target = Headers;
+
+    fn deref(&self) -> &Headers {
+        self.parsed.get_or_init(|| self.item.headers())
+    }
+}
+
+impl From<RecordHeaders> for Headers {
+    fn from(headers: RecordHeaders) -> Self {
+        let RecordHeaders { item, parsed } = headers;
+        parsed.into_inner().unwrap_or_else(|| item.headers())
+    }
+}
+
+impl fmt::Debug for RecordHeaders {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}
+
 /// A record of a topic, decoded.
+///
+/// Holds on to what it was fetched with, some hundred records: what is to be kept for long is its key and value.
 #[derive(Clone, Debug)]
 pub struct Record<K, V> {
     /// The key.
@@ -61,7 +106,7 @@ pub struct Record<K, V> {
     /// The value.
     pub value: V,
     /// The headers.
-    pub headers: Headers,
+    pub headers: RecordHeaders,
     /// The record's timestamp, ms since the epoch: its event time, unless the topic says otherwise.
     pub timestamp: Millis,
     /// The topic that it was read from.

@@ -26,6 +26,11 @@ pub(crate) struct Extras {
     pub(crate) headers: Option<Box<Headers>>,
 }
 
+/// As they stand in a commit, where most records have none.
+pub(crate) fn boxed(headers: Headers) -> Option<Box<Headers>> {
+    (!headers.is_empty()).then(|| Box::new(headers))
+}
+
 impl Stage {
     pub(crate) fn is_empty(&self) -> bool {
         self.records.is_empty()

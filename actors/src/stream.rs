@@ -6,10 +6,11 @@ use std::sync::{Arc, OnceLock};
 use tanist_cluster::Partition;
 
 use crate::codec::{Bincode, CodecError, Data, SharedCodec, default_key_codec};
+use crate::mailbox::Item;
 use crate::partitioner::partition_of;
-use crate::port::{RawRecord, TopicId};
-use crate::record::Record;
-use crate::stage::{Extras, Stage, Target};
+use crate::port::TopicId;
+use crate::record::{Record, RecordHeaders};
+use crate::stage::{Extras, Stage, Target, boxed};
 use crate::topic::{SharedTopicConfig, Topic, Topics};
 
 /// Records of a topic on their way to an agent. Composed lazily: only [`Stream::group_by`] and [`Stream::through`] make a
@@ -40,14 +41,11 @@ pub struct Place {
 
 /// Decodes a record and takes it through the stream's steps; `None` if it was filtered out.
 pub(crate) type Read<K, V> =
-    Arc<dyn Fn(&RawRecord<'_>, &Place) -> Result<Option<Record<K, V>>, Undecodable> + Send + Sync>;
+    Arc<dyn Fn(&Item, &Place) -> Result<Option<Record<K, V>>, Undecodable> + Send + Sync>;
 
 /// Reads a record and stages what goes to the repartition topic.
-type Rewrite = Arc<
-    dyn Fn(&RawRecord<'_>, &Place, Destination, &mut Stage) -> Result<(), Undecodable>
-        + Send
-        + Sync,
->;
+type Rewrite =
+    Arc<dyn Fn(&Item, &Place, Destination, &mut Stage) -> Result<(), Undecodable> + Send + Sync>;
 
 /// The topic that a repartition writes to.
 #[derive(Clone, Copy, Debug)]
@@ -113,7 +111,8 @@ impl<K: 'static, V: 'static> From<Topic<K, V>> for Stream<K, V> {
 }
 
 fn reader<K: 'static, V: 'static>(keys: SharedCodec<K>, values: SharedCodec<V>) -> Read<K, V> {
-    Arc::new(move |raw, place| {
+    Arc::new(move |item, place| {
+        let raw = item.raw();
         let key = match raw.key {
             Some(bytes) => keys.decode(bytes),
             None => keys.decode_null(),
@@ -128,7 +127,7 @@ fn reader<K: 'static, V: 'static>(keys: SharedCodec<K>, values: SharedCodec<V>) 
                 part: "value",
                 error,
             })?,
-            headers: raw.headers.clone(),
+            headers: RecordHeaders::new(item),
             timestamp: raw.timestamp,
             topic: place.topic.clone(),
             partition: place.partition,
@@ -153,7 +152,7 @@ impl<K: 'static, V: 'static> Stream<K, V> {
         let read = self.read;
         Self {
             origin: self.origin,
-            read: Arc::new(move |raw, place| Ok(read(raw, place)?.filter(&keep))),
+            read: Arc::new(move |item, place| Ok(read(item, place)?.filter(&keep))),
             intact: self.intact,
         }
     }
@@ -168,7 +167,7 @@ impl<K: 'static, V: 'static> Stream<K, V> {
         let read = self.read;
         Stream {
             origin: self.origin,
-            read: Arc::new(move |raw, place| Ok(read(raw, place)?.map(&change))),
+            read: Arc::new(move |item, place| Ok(read(item, place)?.map(&change))),
             intact: None,
         }
     }
@@ -258,8 +257,8 @@ impl<K: 'static, V: 'static> Stream<K, V> {
             .intact
             .as_ref()
             .is_some_and(|intact| Arc::ptr_eq(intact, &values));
-        Arc::new(move |raw, place, to, stage| {
-            let Some(record) = read(raw, place)? else {
+        Arc::new(move |item, place, to, stage| {
+            let Some(record) = read(item, place)? else {
                 return Ok(());
             };
             let bytes = &mut stage.bytes;
@@ -269,7 +268,7 @@ impl<K: 'static, V: 'static> Stream<K, V> {
                 error,
             })?;
             let key_end = bytes.len();
-            let has_value = match raw.value {
+            let has_value = match item.raw().value {
                 Some(value) if same_bytes => {
                     bytes.extend_from_slice(value);
                     true
@@ -292,7 +291,7 @@ impl<K: 'static, V: 'static> Stream<K, V> {
             };
             let extras = Extras {
                 timestamp: Some(record.timestamp),
-                headers: (!record.headers.is_empty()).then(|| Box::new(record.headers)),
+                headers: boxed(record.headers.into()),
             };
             stage.push(
                 target,

@@ -31,7 +31,7 @@ pub mod prelude {
     pub use tanist_actors::agent::{Agent, ShardContext};
     pub use tanist_actors::context::{Context, OutputRecord};
     pub use tanist_actors::failure::{Failure, Handled};
-    pub use tanist_actors::record::{Headers, Record};
+    pub use tanist_actors::record::{Headers, Record, RecordHeaders};
     pub use tanist_actors::stream::Stream;
     pub use tanist_actors::table::{Table, TableDef};
     pub use tanist_actors::topic::Topic;

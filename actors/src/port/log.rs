@@ -36,7 +36,7 @@ impl fmt::Display for TopicPartition {
 }
 
 /// A record as the log holds it; borrowed from its [`Batch`].
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct RawRecord<'a> {
     /// The key's bytes.
     pub key: Option<&'a [u8]>,
@@ -46,8 +46,6 @@ pub struct RawRecord<'a> {
     pub timestamp: Millis,
     /// Where it stands in its partition.
     pub offset: Offset,
-    /// Its headers, in order; empty costs nothing.
-    pub headers: Headers,
 }
 
 /// Records of one partition, in offset order. Keeps the memory that they are read from.
@@ -62,6 +60,10 @@ pub trait Batch {
 
     /// The record at `index`, which is below [`Batch::len`].
     fn get(&self, index: usize) -> RawRecord<'_>;
+
+    /// The headers of the record at `index`, in order. Apart from [`Batch::get`], because few want them, and a client
+    /// library may have to parse them.
+    fn headers(&self, index: usize) -> Headers;
 
     /// The offset of the record at `index`.
     fn offset(&self, index: usize) -> Offset {

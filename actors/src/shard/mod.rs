@@ -66,6 +66,8 @@ pub(crate) struct Shard {
     /// Records finished since then.
     unsealed_records: Cell<u64>,
     records: Cell<u64>,
+    /// A lane waits for `others`: to notify nobody takes a lock, for every record.
+    others_awaited: Cell<bool>,
     others: Notify,
     stopping: Cell<bool>,
     stop: Arc<Notify>,
@@ -105,6 +107,7 @@ impl Shard {
             sealed: RefCell::new(inputs),
             unsealed_records: Cell::new(0),
             records: Cell::new(0),
+            others_awaited: Cell::new(false),
             others: Notify::new(),
             stopping: Cell::new(false),
             stop: Arc::new(Notify::new()),
@@ -140,7 +143,7 @@ impl Shard {
             _ => self.stage(outputs),
         }
         self.desk.uncommitted();
-        self.others.notify_waiters();
+        self.wake_others();
     }
 
     /// `outputs` will be in the next commit, whatever the guarantee: what goes from one step of the app to the next must
@@ -155,7 +158,13 @@ impl Shard {
     /// A record of `ticket` failed: what it has written goes.
     pub(crate) fn undo(&self, ticket: Ticket) {
         self.context.each_table(|table| table.undo(ticket));
-        self.others.notify_waiters();
+        self.wake_others();
+    }
+
+    fn wake_others(&self) {
+        if self.others_awaited.take() {
+            self.others.notify_waiters();
+        }
     }
 
     pub(crate) fn record_finished(&self) {
@@ -186,6 +195,7 @@ impl Shard {
     /// Until another record of this shard is finished or undone; a moment, if none is in hand.
     pub(crate) async fn wait_for_others(&self) {
         if self.scope.any_open() {
+            self.others_awaited.set(true);
             self.others.notified().await;
         } else {
             tokio::task::yield_now().await;

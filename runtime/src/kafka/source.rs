@@ -2,6 +2,7 @@
 
 use rdkafka::error::RDKafkaErrorCode;
 use tanist_actors::port::{Batch, LogError, Pulled, RawRecord, Source};
+use tanist_actors::record::Headers;
 use tanist_cluster::{Millis, Offset};
 
 use super::consumer::Lease;
@@ -135,8 +136,11 @@ impl Batch for KafkaBatch {
             value: message.value(),
             timestamp: Millis(message.timestamp()),
             offset: Offset(message.offset()),
-            headers: message.headers(),
         }
+    }
+
+    fn headers(&self, index: usize) -> Headers {
+        self.0.as_slice()[index].headers()
     }
 
     #[inline]

@@ -239,17 +239,20 @@ impl Batch for MemoryBatch {
 
     fn get(&self, index: usize) -> RawRecord<'_> {
         let record = &self.0[index];
-        let mut headers = Headers::new();
-        for (name, value) in &record.headers {
-            headers.push(name.as_str(), value.as_deref().map(<[u8]>::to_vec));
-        }
         RawRecord {
             key: record.key.as_deref(),
             value: record.value.as_deref(),
             timestamp: Millis(record.timestamp.0),
             offset: Offset(record.offset),
-            headers,
         }
+    }
+
+    fn headers(&self, index: usize) -> Headers {
+        let mut headers = Headers::new();
+        for (name, value) in &self.0[index].headers {
+            headers.push(name.as_str(), value.as_deref().map(<[u8]>::to_vec));
+        }
+        headers
     }
 
     fn offset(&self, index: usize) -> Offset {

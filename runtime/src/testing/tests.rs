@@ -268,6 +268,42 @@ fn records_in_hand_when_the_node_dies_are_handled_once_though_later_ones_were_fi
 }
 
 #[test]
+fn headers_go_along_by_repartition_and_forward_and_can_be_copied_to_an_output() {
+    let mut app = App::new("headers");
+    let words = app.topic::<String, String>("words").partitions(2);
+    let marked = app.topic::<String, String>("marked").partitions(2);
+    let passed = app.topic::<String, String>("passed").partitions(2);
+    let out = app.topic::<String, String>("out").partitions(2);
+    let mark = marked.clone();
+    app.agent_fn("mark", &words, async move |word, cx| {
+        let headers = Headers::new().with("by", word.value.as_bytes());
+        cx.send_record(
+            &mark,
+            OutputRecord::new(word.key, word.value).headers(headers),
+        )
+    });
+    let pass = passed.clone();
+    let by_value = marked.group_by("value", |word| word.value.clone());
+    app.agent_fn("pass", by_value, async move |_, cx| cx.forward(&pass));
+    app.agent_fn("read", &passed, async move |word, cx| {
+        let by = word.headers.get("by").unwrap_or_default();
+        let by = String::from_utf8(by.to_vec())?;
+        cx.send_record(
+            &out,
+            OutputRecord::new(by, word.value).headers(word.headers),
+        )
+    });
+    let mut test = TestApp::new(app);
+    test.topic("words").send("k", "a");
+    test.topic("words").send("k", "b");
+    test.settle();
+    let mut out = test.topic("out").records::<String, String>();
+    out.sort();
+    let same = |word: &str| (word.to_owned(), word.to_owned());
+    assert_eq!(out, [same("a"), same("b")]);
+}
+
+#[test]
 fn a_timer_of_the_app_ticks_once_a_second_for_all_nodes() {
     let mut app = App::new("ticks");
     let ticks = app.topic::<String, u64>("ticks");

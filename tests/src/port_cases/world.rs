@@ -327,7 +327,7 @@ pub(super) fn rows_of(pulled: &Pulled) -> Vec<Row> {
             key: record.key.map(<[u8]>::to_vec),
             value: record.value.map(<[u8]>::to_vec),
             timestamp: record.timestamp,
-            headers: record.headers,
+            headers: batch.headers(index),
         }
     };
     (0..batch.len()).map(row).collect()
