@@ -9,7 +9,7 @@
 //! `cargo run --example 03_flights -- demo` shows it in one terminal. Or, in two:
 //! ```text
 //! cargo run --example 03_flights -- broker
-//! cargo run --example 03_flights -- send flights --file examples/data/flights-2013-01.jsonl.gz
+//! cargo run --example 03_flights -- send flights --file examples/data/flights-2013-01.jsonl.gz --timestamp-field scheduled_ms
 //! cargo run --example 03_flights -- worker
 //! ```
 //! and then, while it runs, `get by_origin EWR`, `scan by_carrier`, `status`.
@@ -78,6 +78,8 @@ fn flights() -> App {
     let mut app = App::new("flights");
     let flights = app
         .topic::<Option<Vec<u8>>, Flight>("flights")
+        // By its timestamps Kafka would find them too old to be kept.
+        .setting("retention.ms", "-1")
         .partitions(4);
     let by_carrier = app.table::<String, Punctuality>("by_carrier");
     let by_origin = app.table::<String, Punctuality>("by_origin");
@@ -100,7 +102,8 @@ fn flights() -> App {
                 if !pace.step().await {
                     break;
                 }
-                client.send(&flights, None, &flight).await?;
+                let scheduled = Millis(flight.scheduled_ms);
+                client.send_at(scheduled, &flights, None, &flight).await?;
             }
             client.flush().await
         },

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tanist_actors::partitioner::partition_of;
 use tanist_actors::port::{Broker, Clock, TokioClock, TopicPartition};
 use tanist_actors::topic::Topic;
-use tanist_cluster::Partition;
+use tanist_cluster::{Millis, Partition};
 use tokio::sync::watch;
 
 use crate::app::App;
@@ -64,17 +64,40 @@ impl Client {
         Ok(())
     }
 
-    /// Sends a record to the partition of its key. Returns when it is on its way, and waits while very many are.
+    /// Sends a record to the partition of its key, with the time of now as its timestamp. Returns when it is on its way,
+    /// and waits while very many are.
     pub async fn send<K: 'static, V: 'static>(
         &self,
         topic: &Topic<K, V>,
         key: impl Into<K>,
         value: &V,
     ) -> Result<()> {
+        self.send_typed(topic, &key.into(), value, None).await
+    }
+
+    /// The same with another timestamp: when that happened which the record tells of.
+    pub async fn send_at<K: 'static, V: 'static>(
+        &self,
+        timestamp: Millis,
+        topic: &Topic<K, V>,
+        key: impl Into<K>,
+        value: &V,
+    ) -> Result<()> {
+        self.send_typed(topic, &key.into(), value, Some(timestamp))
+            .await
+    }
+
+    async fn send_typed<K: 'static, V: 'static>(
+        &self,
+        topic: &Topic<K, V>,
+        key: &K,
+        value: &V,
+        timestamp: Option<Millis>,
+    ) -> Result<()> {
         let (key, value) = topic
-            .encode_record(&key.into(), value)
+            .encode_record(key, value)
             .map_err(|error| Error::Failed(format!("topic {}: {error}", topic.name())))?;
-        self.send_bytes(topic.name(), key.as_deref(), value.as_deref())
+        self.send_bytes(topic.name(), key.as_deref(), value.as_deref(), timestamp)
             .await
     }
 
@@ -84,6 +107,7 @@ impl Client {
         topic: &str,
         key: Option<&[u8]>,
         value: Option<&[u8]>,
+        timestamp: Option<Millis>,
     ) -> Result<()> {
         let Some((name, partitions)) = self.partitions.get_key_value(topic) else {
             return Err(Error::Failed(format!(
@@ -99,7 +123,7 @@ impl Client {
             }
         };
         let partition = TopicPartition::new(name.clone(), partition);
-        Ok(self.sender.send(&partition, key, value).await?)
+        Ok(self.sender.send(&partition, key, value, timestamp).await?)
     }
 
     /// Until all that was sent is acknowledged by the broker.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use flate2::read::MultiGzDecoder;
 use serde_json::Value;
+use tanist_cluster::Millis;
 
 use super::Session;
 use super::encoder::Encoder;
@@ -16,12 +17,13 @@ use crate::client::Client;
 use crate::error::{Error, Result};
 
 pub(super) const EXAMPLES: &str = r#"Key and value are given as text or JSON, and written as the topic's codecs write them; those of topics that the app does
-not declare are sent as they are. The key decides the partition as in Kafka's Java client (murmur2).
+not declare are sent as they are. The key decides the partition as in Kafka's Java client (murmur2). By timestamps Kafka
+decides what is too old to be kept.
 
 Examples:
   send orders '{"account_id":"a17","product_id":"p3","amount":2,"price":9.5}'
   send orders some-key '{"account_id":"a17","product_id":"p3","amount":2,"price":9.5}'
-  send flights --file flights.jsonl.gz --key-field carrier"#;
+  send flights --file flights.jsonl.gz --key-field carrier --timestamp-field scheduled_ms"#;
 
 #[derive(Args)]
 pub(super) struct SendArgs {
@@ -39,6 +41,9 @@ pub(super) struct SendArgs {
     /// The field of each line, a JSON object, that is its key
     #[arg(long, value_name = "FIELD", requires = "file")]
     key_field: Option<String>,
+    /// The field of each line that is its timestamp, in ms since 1970 [default: the time of sending]
+    #[arg(long, value_name = "FIELD", requires = "file")]
+    timestamp_field: Option<String>,
 }
 
 impl SendArgs {
@@ -78,7 +83,7 @@ async fn send_one(client: &Client, args: &SendArgs, encoder: &Encoder) -> Result
     let key = key.map_err(refused)?;
     let value = encoder.value(value.as_bytes()).map_err(refused)?;
     let (topic, key) = (&args.topic, key.as_deref());
-    client.send_bytes(topic, key, Some(&value)).await
+    client.send_bytes(topic, key, Some(&value), None).await
 }
 
 async fn send_lines(
@@ -103,15 +108,15 @@ async fn send_lines(
         if text.is_empty() {
             continue;
         }
-        let field = args.key_field.as_deref();
-        let key = field.map(|field| field_of(text, field)).transpose();
-        let key = key.map_err(at)?;
+        let (key, timestamp) = fields(text, args).map_err(at)?;
         let refused = |error: String| at(args.refused(&error));
         let key = key.map(|key| encoder.key(&key)).transpose();
         let key = key.map_err(refused)?;
         let value = encoder.value(text).map_err(refused)?;
         let (topic, key) = (&args.topic, key.as_deref());
-        client.send_bytes(topic, key, Some(&value)).await?;
+        client
+            .send_bytes(topic, key, Some(&value), timestamp)
+            .await?;
         if number % 1024 == 0 {
             // So that progress can be told.
             tokio::task::yield_now().await;
@@ -135,10 +140,24 @@ fn open(path: &Path) -> Result<Box<dyn BufRead>> {
     Ok(Box::new(BufReader::with_capacity(1 << 16, bytes)))
 }
 
-/// The field of a line as a key: text as it is, everything else as JSON.
-fn field_of(line: &[u8], field: &str) -> Result<Vec<u8>, String> {
+/// Key and timestamp of a line, as far as fields of it are asked for.
+fn fields(line: &[u8], args: &SendArgs) -> Result<(Option<Vec<u8>>, Option<Millis>), String> {
+    if args.key_field.is_none() && args.timestamp_field.is_none() {
+        return Ok((None, None));
+    }
     let object: Value =
         serde_json::from_slice(line).map_err(|error| format!("no JSON: {error}"))?;
+    let key = args
+        .key_field
+        .as_deref()
+        .map(|field| key_of(&object, field));
+    let timestamp = args.timestamp_field.as_deref();
+    let timestamp = timestamp.map(|field| timestamp_of(&object, field));
+    Ok((key.transpose()?, timestamp.transpose()?))
+}
+
+/// A field as a key: text as it is, everything else as JSON.
+fn key_of(object: &Value, field: &str) -> Result<Vec<u8>, String> {
     match object.get(field) {
         Some(Value::String(text)) => Ok(text.clone().into_bytes()),
         Some(Value::Null) | None => Err(format!("it has no field {field:?} for the key")),
@@ -146,17 +165,48 @@ fn field_of(line: &[u8], field: &str) -> Result<Vec<u8>, String> {
     }
 }
 
+fn timestamp_of(object: &Value, field: &str) -> Result<Millis, String> {
+    let time = object.get(field).and_then(Value::as_i64);
+    // Kafka takes none before 1970.
+    let time = time.filter(|time| *time >= 0).map(Millis);
+    time.ok_or_else(|| {
+        format!("its field {field:?} for the timestamp is no whole number of ms since 1970")
+    })
+}
+
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
     fn a_key_is_the_text_of_its_field_and_a_missing_one_is_an_error() {
-        let key =
-            |line: &str| field_of(line.as_bytes(), "k").map(|key| String::from_utf8(key).unwrap());
-        assert_eq!(key(r#"{"k":"a b"}"#), Ok("a b".into()));
-        assert_eq!(key(r#"{"k":[1,"x"]}"#), Ok("[1,\"x\"]".into()));
-        assert!(key(r#"{"k":null}"#).unwrap_err().contains("no field \"k\""));
-        assert!(key("{").unwrap_err().contains("no JSON"));
+        let key = |line| key_of(&line, "k").map(|key| String::from_utf8(key).unwrap());
+        assert_eq!(key(json!({"k": "a b"})), Ok("a b".into()));
+        assert_eq!(key(json!({"k": [1, "x"]})), Ok("[1,\"x\"]".into()));
+        assert!(
+            key(json!({"k": null}))
+                .unwrap_err()
+                .contains("no field \"k\"")
+        );
+    }
+
+    #[test]
+    fn a_timestamp_is_a_whole_number_and_anything_else_is_an_error() {
+        let timestamp = |line| timestamp_of(&line, "t").map_err(|error| error.contains("\"t\""));
+        assert_eq!(
+            timestamp(json!({"t": 1357035300000_i64})),
+            Ok(Millis(1_357_035_300_000))
+        );
+        for line in [
+            json!({"t": "2013"}),
+            json!({"t": 1.5}),
+            json!({"t": -1}),
+            json!({}),
+            json!(1),
+        ] {
+            assert_eq!(timestamp(line), Err(true));
+        }
     }
 }

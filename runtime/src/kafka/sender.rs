@@ -10,6 +10,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::DeliveryResult;
 use rdkafka::producer::{BaseRecord, ProducerContext, ThreadedProducer};
 use tanist_actors::port::{BrokerError, TopicPartition};
+use tanist_cluster::Millis;
 use tokio::sync::Notify;
 
 use super::Kafka;
@@ -75,15 +76,18 @@ impl Kafka {
 }
 
 impl Sender {
-    /// Takes a record on its way; waits while too many are. The error may be that of a record before it.
+    /// Takes a record on its way; waits while too many are. Without a timestamp it bears the time of now. The error may
+    /// be that of a record before it.
     pub async fn send(
         &self,
         partition: &TopicPartition,
         key: Option<&[u8]>,
         value: Option<&[u8]>,
+        timestamp: Option<Millis>,
     ) -> Result<(), BrokerError> {
         let mut record = BaseRecord::<[u8], [u8]>::to(&partition.topic);
         record.partition = Some(partition.partition.0);
+        record.timestamp = timestamp.map(|time| time.0);
         (record.key, record.payload) = (key, value);
         loop {
             self.check()?;

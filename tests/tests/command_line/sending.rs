@@ -79,6 +79,27 @@ fn each_line_of_a_file_is_a_record_under_the_key_that_a_field_says() {
 }
 
 #[test]
+fn a_line_bears_the_timestamp_that_a_field_says() {
+    let (broker, program) = orders();
+    broker.raw().create_topic("lines", 1, &[]);
+    program.file("lines.jsonl", "{\"at\":1357035300000}\n{\"at\":7}\n");
+    let args = ["send", "lines", "--file", "lines.jsonl"];
+    program.answer(&[&args[..], &["--timestamp-field", "at"]].concat());
+    program.answer(&args);
+    let mut timestamps = Vec::new();
+    read_committed(broker.bootstrap(), "lines", TIMEOUT, |record| {
+        timestamps.extend(record.timestamp().to_millis());
+    })
+    .unwrap();
+    assert_eq!(timestamps[..2], [1_357_035_300_000, 7]);
+    assert!(
+        timestamps[2..].iter().all(|now| *now > 1_700_000_000_000),
+        "{timestamps:?}"
+    );
+    assert_eq!(timestamps.len(), 4);
+}
+
+#[test]
 fn a_bad_line_is_named_and_so_is_an_unknown_topic() {
     let (_broker, program) = orders();
     program.file(
@@ -95,6 +116,18 @@ fn a_bad_line_is_named_and_so_is_an_unknown_topic() {
             &["send", "orders", "--file", "bad.jsonl", "--key-field", "id"],
             1,
             "bad.jsonl, line 1: it has no field \"id\" for the key",
+        ),
+        (
+            &[
+                "send",
+                "orders",
+                "--file",
+                "bad.jsonl",
+                "--timestamp-field",
+                "product_id",
+            ],
+            1,
+            "bad.jsonl, line 1: its field \"product_id\" for the timestamp is no whole number",
         ),
         (
             &["send", "orders", "--file", "none.jsonl"],
