@@ -25,10 +25,10 @@ pub use desk::Reports;
 pub(crate) use desk::{Desk, Idle, LaneCount};
 pub(crate) use settings::{Due, Facts, due};
 pub use settings::{Guarantee, WorkerSettings};
-pub use shell::{Thread, WorkerHandle};
+pub use shell::{Thread, Unfinished, WorkerHandle};
 
 use crate::port::{Broker, Clock, Commit, CommitError, Log, LogBuilder, Stores, TopicId};
-use crate::shard::{Draft, Shard, Worth};
+use crate::shard::{Draft, Shard, ShardStatus, Worth};
 use crate::stage::Stage;
 use crate::topic::Topics;
 
@@ -147,8 +147,14 @@ impl Worker {
         }
     }
 
-    pub(crate) fn report(&self, status: crate::shard::ShardStatus) {
+    pub(crate) fn report(&self, status: ShardStatus) {
         self.desk.report(status);
+    }
+
+    /// What can be told of its shards now.
+    pub(crate) fn statuses(&self) -> Vec<ShardStatus> {
+        let shards = self.shards.borrow();
+        shards.values().map(|shard| shard.status()).collect()
     }
 
     async fn commit_when_due(&self) -> CommitError {

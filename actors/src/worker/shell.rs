@@ -23,6 +23,13 @@ pub enum Thread {
     This,
 }
 
+/// The last commit of a worker did not succeed: what it held will be processed again by whoever comes next.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unfinished {
+    /// How far its shards had come; nothing if it had ended before.
+    pub shards: Vec<ShardStatus>,
+}
+
 /// A worker, for its node.
 pub struct WorkerHandle {
     worker: Addr<WorkerActor>,
@@ -62,10 +69,10 @@ impl WorkerHandle {
         async move { settled.await.unwrap_or(false) }
     }
 
-    /// Lets it finish what is in hand, commit that, and end. False if the last commit did not succeed: what was not
-    /// committed will be processed again by whoever comes next.
-    pub async fn stop(self) -> bool {
-        self.worker.send(Stop).await.unwrap_or(false)
+    /// Lets it finish what is in hand, commit that, and end.
+    pub async fn stop(self) -> Result<(), Unfinished> {
+        let stopped = self.worker.send(Stop).await;
+        stopped.unwrap_or_else(|_| Err(Unfinished::default()))
     }
 }
 
@@ -98,7 +105,7 @@ struct Activate {
 
 /// Finish what is in hand, commit it, and end.
 #[derive(Message)]
-#[rtype(result = "bool")]
+#[rtype(result = "Result<(), Unfinished>")]
 struct Stop;
 
 /// Commit all that is finished, so that every reader sees it.
@@ -175,9 +182,9 @@ impl Handler<Settle> for WorkerActor {
 }
 
 impl Handler<Stop> for WorkerActor {
-    type Result = ResponseFuture<bool>;
+    type Result = ResponseFuture<Result<(), Unfinished>>;
 
-    fn handle(&mut self, _: Stop, _: &mut Context<Self>) -> ResponseFuture<bool> {
+    fn handle(&mut self, _: Stop, _: &mut Context<Self>) -> Self::Result {
         let stopping: Vec<_> = self
             .shards
             .values()
@@ -189,7 +196,11 @@ impl Handler<Stop> for WorkerActor {
                 // An error means that the shard is gone already.
                 let _ = stopped.await;
             }
-            worker.flush().await
+            let shards = worker.statuses();
+            match worker.flush().await {
+                true => Ok(()),
+                false => Err(Unfinished { shards }),
+            }
         })
     }
 }

@@ -60,6 +60,31 @@ impl CatchUp {
         })
     }
 
+    /// To where these shards have come.
+    pub(super) fn to_where<'a>(
+        shards: impl Iterator<Item = &'a ShardStatus>,
+        board: &Board,
+    ) -> Self {
+        let mut ends = Ends::new();
+        for status in shards {
+            for input in status.inputs.values() {
+                let input_partition =
+                    TopicPartition::new(input.topic.clone(), status.shard.partition);
+                let end = ends.entry(input_partition).or_insert(input.position);
+                *end = input.position.max(*end);
+            }
+        }
+        Self {
+            ends,
+            news: board.watch(),
+        }
+    }
+
+    /// Whether the inputs are at their ends, as far as the shards have told.
+    pub(super) fn reached(&self, board: &Board) -> Reached {
+        reached(&self.ends, &board.shards())
+    }
+
     /// Until the inputs may be at their ends, or nothing more comes by itself.
     pub(super) async fn wait(&mut self, board: &Board, clock: &dyn Clock) {
         while reached(&self.ends, &board.shards()) == Reached::No {

@@ -77,6 +77,16 @@ impl ControlLog {
         &self.view
     }
 
+    /// Reads on to where it ends now.
+    pub(crate) async fn refresh(&mut self) -> Result<(), ControlError> {
+        let bounds = self
+            .broker
+            .offsets(std::slice::from_ref(&self.partition))
+            .await?;
+        let bounds = bounds.get(&self.partition).cloned().unwrap_or_default();
+        self.read_to(bounds.end).await
+    }
+
     /// Appends a record, and reads on to it.
     pub(crate) async fn write(&mut self, record: &Record) -> Result<Offset, ControlError> {
         let key = record.key().to_string();

@@ -4,6 +4,7 @@
 mod board;
 mod catch_up;
 mod control;
+mod stop;
 mod stores;
 
 use std::collections::BTreeMap;
@@ -14,7 +15,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tanist_actors::port::{Broker, BrokerError, Clock, CommitError, LogBuilder, Stores};
 use tanist_actors::worker::{Thread, WorkerHandle, WorkerParts, WorkerSettings};
-use tanist_cluster::control::{Armed, Join, Leave, Record, USUAL_WEIGHT};
+use tanist_cluster::control::{Armed, Join, Record, USUAL_WEIGHT};
 use tanist_cluster::plan::Plan;
 use tanist_cluster::startup::{Step, startup};
 use tanist_cluster::view::Standing;
@@ -226,11 +227,16 @@ impl Node {
         CatchUp::begin(&self.topology, &**broker, board).await
     }
 
-    async fn check(&self, catch_up: &mut Option<CatchUp>) -> Result<Reached, BrokerError> {
+    /// All that is finished is committed and visible. False if a worker has ended.
+    async fn settle(&self) -> bool {
         let settling: Vec<_> = self.workers.values().map(WorkerHandle::settle).collect();
         let settled = futures_util::future::join_all(settling).await;
+        settled.into_iter().all(|settled| settled)
+    }
+
+    async fn check(&self, catch_up: &mut Option<CatchUp>) -> Result<Reached, BrokerError> {
         match catch_up {
-            Some(catch_up) if settled.into_iter().all(|settled| settled) => {
+            Some(catch_up) if self.settle().await => {
                 catch_up.check(&self.parts.board, &*self.parts.broker).await
             }
             // A worker has ended; what it did not commit will be processed again.
@@ -362,6 +368,8 @@ impl Node {
     /// Gives a worker a new producer, and announces it. False if this node was put out meanwhile.
     async fn rearm(&mut self, worker: WorkerIndex) -> Result<bool, NodeError> {
         let log = self.log(worker).await?;
+        // Who was fenced would announce itself to whoever has taken over, who would have to fence it once more.
+        self.control.refresh().await?;
         let Some(member) = self.control.view().member(self.me) else {
             return Ok(false);
         };
@@ -381,20 +389,6 @@ impl Node {
         NodeExit::Fenced {
             by: by.or_else(planned),
         }
-    }
-
-    async fn stop(mut self) -> Result<NodeExit, NodeError> {
-        let mut committed = true;
-        for (_, worker) in std::mem::take(&mut self.workers) {
-            committed &= worker.stop().await;
-        }
-        let leave = Leave {
-            member: self.me,
-            incarnation: self.parts.incarnation,
-            reason: "stopped".into(),
-        };
-        self.control.write(&Record::Leave(leave)).await?;
-        Ok(NodeExit::Stopped { committed })
     }
 }
 

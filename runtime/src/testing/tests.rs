@@ -1,4 +1,5 @@
 mod changelogs;
+mod stopping;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
