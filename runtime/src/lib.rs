@@ -18,6 +18,7 @@ pub mod node;
 mod settings;
 pub mod store;
 pub mod testing;
+mod up;
 
 pub use error::{Error, Result};
 pub use settings::{SettingFault, SettingFaults, Source};

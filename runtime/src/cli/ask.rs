@@ -1,20 +1,22 @@
 //! [`Asked`]: asks the node that runs on this machine.
 
-use std::fs;
+use std::fmt::Display;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use ureq::http::StatusCode;
+use ureq::Body;
+use ureq::http::{Response, StatusCode};
 
-use super::launch::address_file;
 use crate::error::{Error, Result};
-use crate::http::APP_HEADER;
+use crate::http::{APP_HEADER, AddressFile, is_of_app, patient};
 use crate::settings::Settings;
 
 /// How long an answer may take. Those that ask the broker in turn wait a second for it.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long an order may take: a node that stops hands its shards over first.
+const ORDER_PATIENCE: Duration = Duration::from_secs(60);
 
 /// A node to ask.
 pub(super) struct Asked {
@@ -43,14 +45,10 @@ impl Asked {
             0 => by_file(settings)?,
             _ => settings.http,
         };
-        let config = ureq::Agent::config_builder()
-            .timeout_global(Some(PATIENCE))
-            .http_status_as_error(false)
-            .build();
         Ok(Self {
             app: settings.app.clone(),
             address,
-            agent: config.into(),
+            agent: patient(PATIENCE),
         })
     }
 
@@ -67,9 +65,27 @@ impl Asked {
             .fold(self.agent.get(&url), |request, (name, value)| {
                 request.query(*name, value)
             });
-        let mut response = request.call().map_err(|error| self.gone(&error))?;
-        let app = response.headers().get(APP_HEADER);
-        if app.and_then(|app| app.to_str().ok()) != Some(&self.app) {
+        self.read(request.call())
+    }
+
+    /// Gives an order to a local cluster, and waits until it is carried out.
+    pub(super) fn order<T: DeserializeOwned>(&self, path: &[&str]) -> Result<T> {
+        let path: Vec<String> = path.iter().map(|part| escape(part)).collect();
+        let url = format!("http://{}/{}", self.address, path.join("/"));
+        let request = patient(ORDER_PATIENCE).post(&url);
+        let answered = request.header(APP_HEADER, &self.app).send_empty();
+        match self.read(answered)? {
+            Answer::There(answer) => Ok(answer),
+            Answer::NoKey => Err(self.odd(&"it was no question")),
+        }
+    }
+
+    fn read<T: DeserializeOwned>(
+        &self,
+        answered: Result<Response<Body>, ureq::Error>,
+    ) -> Result<Answer<T>> {
+        let mut response = answered.map_err(|error| self.gone(&error))?;
+        if !is_of_app(&response, &self.app) {
             return Err(Error::NoNode(format!(
                 "who answers at {} is no node of app {}: is the one that you mean running?",
                 self.address, self.app
@@ -84,7 +100,12 @@ impl Asked {
         let refusal: Refusal = body.read_json().map_err(|error| self.odd(&error))?;
         match refusal.kind.as_str() {
             "no_key" => Ok(Answer::NoKey),
-            "no_table" | "bad_request" => Err(Error::Usage(refusal.error)),
+            "no_path" => Err(Error::NoNode(format!(
+                "who answers at {} is a single node, and orders go to an `up`: start one, or name its data directory \
+                 with --data-dir",
+                self.address
+            ))),
+            "no_table" | "no_node" | "bad_request" => Err(Error::Usage(refusal.error)),
             _ => Err(Error::Failed(refusal.error)),
         }
     }
@@ -96,7 +117,7 @@ impl Asked {
         ))
     }
 
-    fn odd(&self, error: &ureq::Error) -> Error {
+    fn odd(&self, error: &dyn Display) -> Error {
         Error::Failed(format!(
             "the answer of the node at {} cannot be understood: {error}",
             self.address
@@ -105,15 +126,12 @@ impl Asked {
 }
 
 fn by_file(settings: &Settings) -> Result<SocketAddr> {
-    let path = address_file(&settings.data_dir);
-    let text = fs::read_to_string(&path).ok();
-    let address = text.and_then(|text| text.trim().parse().ok());
-    address.ok_or_else(|| {
+    AddressFile::read(&settings.data_dir).ok_or_else(|| {
         Error::NoNode(format!(
-            "no node of app {} is running here ({} is not there): start one with `worker`, or name the data directory \
+            "no node of app {} is running here ({} is not there): start one with `worker` or several with `up`, or name the data directory \
              of the one that you mean with --data-dir",
             settings.app,
-            path.display()
+            AddressFile::path(&settings.data_dir).display()
         ))
     })
 }

@@ -18,6 +18,7 @@ use crate::client::Client;
 use crate::error::{Error, Result};
 use crate::http::{Api, Entry, NodeStatus, Range, key_text};
 use crate::node::{NodeExit, Wish};
+use crate::up::thousands;
 
 pub(super) const EXAMPLES: &str = "\
 Needs nothing: it brings its own broker, in memory, and a data directory that goes with it. Ctrl-C stops the generator,
@@ -273,34 +274,4 @@ impl fmt::Display for Frame {
 
 fn lag(node: &NodeStatus) -> String {
     node.lag_records.map_or_else(|| "?".to_owned(), thousands)
-}
-
-/// With a comma between each three digits.
-fn thousands(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn digits_stand_in_threes() {
-        for (number, text) in [
-            (0, "0"),
-            (999, "999"),
-            (1000, "1,000"),
-            (12_345_678, "12,345,678"),
-        ] {
-            assert_eq!(thousands(number), text);
-        }
-    }
 }

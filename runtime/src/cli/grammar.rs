@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, Subcommand};
 
-use super::{broker, demo, get, scan, send, status, topology, worker};
+use super::{broker, demo, get, order, scan, send, status, topology, up, worker};
 use crate::app::{App, AppCommand};
 use crate::error::EXIT_CODES;
 use crate::settings::{KAFKA_PREFIX, ROWS};
@@ -35,6 +35,24 @@ pub(super) enum Builtin {
     /// Show the app's agents, topics and tables
     #[command(after_help = topology::EXAMPLES)]
     Topology(topology::TopologyArgs),
+    /// Kill a node of the local cluster (SIGKILL)
+    #[command(after_help = order::EXAMPLES)]
+    Kill(order::NodeArgs),
+    /// Have a node of the local cluster stand still (SIGSTOP)
+    #[command(after_help = order::EXAMPLES)]
+    Freeze(order::NodeArgs),
+    /// Let a node go on that was frozen
+    #[command(after_help = order::EXAMPLES)]
+    Thaw(order::NodeArgs),
+    /// Stop a node of the local cluster in an orderly way
+    #[command(after_help = order::EXAMPLES)]
+    Stop(order::NodeArgs),
+    /// Start a node again that has ended
+    #[command(after_help = order::EXAMPLES)]
+    Start(order::NodeArgs),
+    /// Start one more node in the local cluster
+    #[command(after_help = order::EXAMPLES)]
+    Add,
 }
 
 /// Flags of all commands.
@@ -53,6 +71,8 @@ pub(super) struct Global {
 /// Settings that are given as flags: names and values.
 pub(super) struct SettingFlags(pub(super) Vec<(String, String)>);
 
+/// The command that has the arguments of the generator, too, if there is one.
+pub(super) const UP: &str = "up";
 /// The command of apps that have a generator.
 pub(super) const DEMO: &str = "demo";
 
@@ -69,9 +89,13 @@ pub(super) fn grammar(app: &App, own: &[AppCommand], program: Option<&OsString>)
     command = Global::augment_args(Builtin::augment_subcommands(command))
         .about(format!("The stream processing app `{}`", app.id()))
         .after_help(EXIT_CODES);
+    let mut local = up::UpArgs::augment_args(Command::new(UP))
+        .about("Run a local cluster: broker, nodes and, if the app has one, its generator")
+        .after_help(up::EXAMPLES);
     for own in own {
         command = command.subcommand((own.augment)(Command::new(own.name)).about(own.about));
         if own.is_generator {
+            local = (own.augment)(local);
             let demo = (own.augment)(demo::DemoArgs::augment_args(Command::new(DEMO)));
             command = command.subcommand(
                 demo.about("Show the app at work: broker, node and generator in one process")
@@ -79,7 +103,7 @@ pub(super) fn grammar(app: &App, own: &[AppCommand], program: Option<&OsString>)
             );
         }
     }
-    command
+    command.subcommand(local)
 }
 
 impl Args for SettingFlags {

@@ -1,8 +1,6 @@
 //! [`Launch`]: a node, put together from settings.
 
-use std::fs;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -13,7 +11,7 @@ use uuid::Uuid;
 
 use crate::app::App;
 use crate::error::{Error, Result};
-use crate::http::{Api, Rates, Server};
+use crate::http::{AddressFile, Api, Rates, Server};
 use crate::kafka::{Contact, Kafka};
 use crate::node::{Board, Node, NodeExit, NodeParts, OpenStores, Wish};
 use crate::settings::Settings;
@@ -28,11 +26,6 @@ pub(super) fn connect(settings: &Settings) -> Result<Kafka> {
     })
 }
 
-/// The file in a data directory that says where the node answers.
-pub(super) fn address_file(data_dir: &Path) -> PathBuf {
-    data_dir.join("http")
-}
-
 /// A node that answers queries, and has not begun to work.
 pub(super) struct Launch {
     parts: NodeParts,
@@ -42,9 +35,6 @@ pub(super) struct Launch {
     server: Server,
     address_file: AddressFile,
 }
-
-/// Removed when the node ends.
-struct AddressFile(PathBuf);
 
 impl Launch {
     /// Takes hold of the data directory, and listens.
@@ -121,22 +111,6 @@ impl Launch {
         self.server.stop().await;
         drop(self.address_file);
         exit
-    }
-}
-
-impl AddressFile {
-    fn write(data_dir: &Path, address: SocketAddr) -> Result<Self> {
-        let path = address_file(data_dir);
-        fs::write(&path, format!("{address}\n"))
-            .map_err(|error| Error::Failed(format!("cannot write {}: {error}", path.display())))?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for AddressFile {
-    fn drop(&mut self) {
-        // Whoever finds one that was left behind finds nobody at the address.
-        let _ = fs::remove_file(&self.0);
     }
 }
 

@@ -12,6 +12,7 @@ mod get;
 mod grammar;
 mod launch;
 mod logging;
+mod order;
 mod output;
 mod progress;
 mod scan;
@@ -20,6 +21,7 @@ mod shell;
 mod signals;
 mod status;
 mod topology;
+mod up;
 mod worker;
 
 use std::ffi::OsString;
@@ -29,12 +31,14 @@ use std::process;
 use clap::{ArgMatches, FromArgMatches};
 use tokio::sync::watch;
 
-use self::grammar::{Builtin, DEMO, Global, grammar};
+use self::grammar::{Builtin, DEMO, Global, UP, grammar};
 use self::output::Output;
+use self::up::UpArgs;
 use crate::app::{App, AppCommand};
 use crate::error::Result;
 use crate::node::Wish;
 use crate::settings::{CONFIG_VARIABLE, DEFAULT_FILE, Layer, Settings, Source};
+use crate::up::Act;
 
 /// What a command is given beside its arguments.
 pub(crate) struct Session {
@@ -43,6 +47,9 @@ pub(crate) struct Session {
     output: Output,
     /// Changes when somebody wants the command to end.
     wish: watch::Receiver<Wish>,
+    /// The settings that were given as flags, and the file that was named: for nodes that it starts.
+    flags: Vec<(String, String)>,
+    config: Option<PathBuf>,
 }
 
 /// A command and its arguments.
@@ -51,6 +58,8 @@ enum Chosen {
     Own(AppCommand, ArgMatches),
     /// With the generator.
     Demo(AppCommand, ArgMatches),
+    /// With the generator, if there is one.
+    Up(Option<AppCommand>, ArgMatches),
 }
 
 impl App {
@@ -73,7 +82,11 @@ fn run(mut app: App, args: Vec<OsString>) -> Result<()> {
     let global = Global::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let chosen = choose(&matches, commands);
     let (settings, passed_over) = settings(&app, &global)?;
-    logging::start(&settings, chosen.is_service());
+    let output = Output::new(global.json);
+    let log = chosen
+        .has_view(output)
+        .then(|| settings.data_dir.join("up.log"));
+    logging::start(&settings, chosen.is_service(), log.as_deref())?;
     for variable in passed_over {
         tracing::warn!(variable, "there is no setting of this name");
     }
@@ -81,8 +94,10 @@ fn run(mut app: App, args: Vec<OsString>) -> Result<()> {
         let session = Session {
             app,
             settings,
-            output: Output::new(global.json),
+            output,
             wish: signals::listen()?,
+            flags: global.settings.0,
+            config: global.config,
         };
         match chosen {
             Chosen::Builtin(Builtin::Worker(args)) => worker::run(session, args).await,
@@ -92,6 +107,13 @@ fn run(mut app: App, args: Vec<OsString>) -> Result<()> {
             Chosen::Builtin(Builtin::Scan(args)) => scan::run(session, args),
             Chosen::Builtin(Builtin::Status) => status::run(session),
             Chosen::Builtin(Builtin::Topology(args)) => topology::run(session, args).await,
+            Chosen::Builtin(Builtin::Kill(args)) => order::run(session, Act::Kill, args),
+            Chosen::Builtin(Builtin::Freeze(args)) => order::run(session, Act::Freeze, args),
+            Chosen::Builtin(Builtin::Thaw(args)) => order::run(session, Act::Thaw, args),
+            Chosen::Builtin(Builtin::Stop(args)) => order::run(session, Act::Stop, args),
+            Chosen::Builtin(Builtin::Start(args)) => order::run(session, Act::Start, args),
+            Chosen::Builtin(Builtin::Add) => order::add(session),
+            Chosen::Up(generator, matches) => up::run(session, generator, &matches).await,
             Chosen::Own(command, matches) => generate::run(session, &command, &matches).await,
             Chosen::Demo(generator, matches) => demo::run(session, &generator, &matches).await,
         }
@@ -105,6 +127,9 @@ fn choose(matches: &ArgMatches, commands: Vec<AppCommand>) -> Chosen {
             if let Some(generator) = own.find(|command| command.is_generator) {
                 return Chosen::Demo(generator, matches.clone());
             }
+        }
+        Some((UP, matches)) => {
+            return Chosen::Up(own.find(|command| command.is_generator), matches.clone());
         }
         Some((name, matches)) => {
             if let Some(command) = own.find(|command| command.name == name) {
@@ -120,6 +145,14 @@ impl Chosen {
     /// True of commands that go on until they are stopped: their log says what happens.
     fn is_service(&self) -> bool {
         matches!(self, Self::Builtin(Builtin::Worker(_) | Builtin::Broker(_)))
+    }
+
+    /// Whether it takes the terminal over, where a log would disturb.
+    fn has_view(&self, output: Output) -> bool {
+        let Self::Up(_, matches) = self else {
+            return false;
+        };
+        UpArgs::from_arg_matches(matches).is_ok_and(|args| args.has_view(output))
     }
 }
 

@@ -5,6 +5,7 @@ use tokio::sync::watch;
 
 use crate::error::Result;
 use crate::node::Wish;
+use crate::up::restore;
 
 /// Listens from now on.
 pub(super) fn listen() -> Result<watch::Receiver<Wish>> {
@@ -25,7 +26,9 @@ pub(super) fn listen() -> Result<watch::Receiver<Wish>> {
         tracing::info!("stopping: finishing what is in hand; once more ends the process at once");
         // An error means that the command has ended by itself.
         let _ = wish.send(Wish::Stop);
-        std::process::exit(come().await);
+        let code = come().await;
+        restore();
+        std::process::exit(code);
     });
     Ok(wishes)
 }

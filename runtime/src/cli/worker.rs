@@ -10,6 +10,7 @@ use super::output::Output;
 use crate::error::{Error, Result};
 use crate::http::Api;
 use crate::node::{NodeExit, Wish};
+use crate::up::end_with;
 
 pub(super) const EXAMPLES: &str = "\
 Ctrl-C or SIGTERM: finishes what is in hand, commits and ends. A second one ends the process at once, and what was not
@@ -25,9 +26,15 @@ pub(super) struct WorkerArgs {
     /// Process to the ends that the inputs have at the start, with all that follows from it; commit, and end
     #[arg(long)]
     until_caught_up: bool,
+    /// The process that it belongs to: the node ends with it, however that ends
+    #[arg(long, value_name = "PID", hide = true)]
+    parent: Option<u32>,
 }
 
 pub(super) async fn run(session: Session, args: WorkerArgs) -> Result<()> {
+    if let Some(parent) = args.parent {
+        end_with(parent)?;
+    }
     let launch = Launch::new(session.app, &session.settings)?;
     let api = launch.api().clone();
     let wish = match args.until_caught_up {

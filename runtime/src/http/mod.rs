@@ -9,9 +9,13 @@
 //! | `/tables/{table}/{key}` | the committed value of a key |
 //! | `/tables/{table}?prefix=&from=&to=&after=&limit=` | committed entries in the order of their keys |
 //!
-//! `api` is the node as a value, `tables` and `status` what it is asked for; this file is the protocol.
+//! `api` is the node as a value, `tables` and `status` what it is asked for; this file is the protocol. `local` is what a
+//! local cluster answers, for all of its nodes.
 
+mod address;
 mod api;
+mod client;
+mod local;
 mod rates;
 mod status;
 mod tables;
@@ -27,9 +31,14 @@ use actix_web::web::{self, Data, Path, Query, QueryConfig};
 use actix_web::{App, HttpResponse, HttpServer};
 use serde_json::json;
 
+pub(crate) use address::AddressFile;
 pub(crate) use api::Api;
+pub(crate) use client::{is_of_app, patient};
+pub(crate) use local::LocalApi;
 pub(crate) use rates::Rates;
-pub(crate) use status::NodeStatus;
+#[cfg(test)]
+pub(crate) use status::{BrokerStatus, CommitStatus, ShardLine};
+pub(crate) use status::{NodeStatus, Role};
 pub(crate) use tables::{Entry, MAX_PAGE, Page, QueryError, Range, key_text};
 
 /// The header by which a client knows that it speaks to the app that it means.

@@ -18,7 +18,7 @@ use tanist_cluster::ShardId;
 pub enum DataDirError {
     /// Two nodes would write to one directory.
     #[error(
-        "the data directory {path} is in use by {holder}: stop that, or give this node a data directory of its own"
+        "the data directory {path} is in use by {holder}: stop that, or give this one a data directory of its own (--data-dir)"
     )]
     InUse {
         /// The directory.
@@ -81,7 +81,7 @@ impl std::fmt::Display for Holder {
 
 /// A node's data directory, held until it is dropped.
 #[derive(Debug)]
-pub(super) struct DataDir {
+pub(crate) struct DataDir {
     path: PathBuf,
     /// The lock ends with the file, so also when the process is killed.
     _lock: File,
@@ -100,8 +100,15 @@ const APP_FILE: &str = "app.json";
 const LAYOUT: u32 = 1;
 
 impl DataDir {
-    /// Makes the directory if there is none, and takes hold of it.
+    /// Makes the directory if there is none, and takes hold of it, for the stores of a node.
     pub(super) fn open(path: &Path, app: &str) -> Result<Self, DataDirError> {
+        let dir = Self::hold(path, app)?;
+        create_dir(&dir.path.join("shards"))?;
+        Ok(dir)
+    }
+
+    /// The same, for whatever else.
+    pub(crate) fn hold(path: &Path, app: &str) -> Result<Self, DataDirError> {
         create_dir(path)?;
         let lock = lock(path)?;
         let dir = Self {
@@ -109,7 +116,6 @@ impl DataDir {
             _lock: lock,
         };
         dir.check_app(app)?;
-        create_dir(&dir.path.join("shards"))?;
         Ok(dir)
     }
 

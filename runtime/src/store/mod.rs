@@ -18,10 +18,10 @@ use std::sync::Arc;
 pub use tanist_actors::port::{Changes, KeyRange, Order, Page, Store, StoreError, Stores};
 pub use tanist_cluster::ShardId;
 
+pub(crate) use data_dir::DataDir;
 pub use data_dir::{DataDirError, Holder};
 pub use options::StoreOptions;
 
-use data_dir::DataDir;
 use node::Node;
 use options::Budget;
 

@@ -1,0 +1,418 @@
+//! `up`: a local cluster: broker, nodes and generator, and what happens there.
+
+use std::cell::OnceCell;
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt;
+use std::fs;
+use std::io::{ErrorKind, IsTerminal, stdin};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{ArgMatches, Args, FromArgMatches};
+use serde::Serialize;
+use tanist_actors::port::{Clock, TokioClock};
+use tanist_broker::{Config, EmbeddedBroker};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::Session;
+use super::launch::{connect, stopped};
+use super::output::Output;
+use crate::app::{App, AppCommand};
+use crate::client::Client;
+use crate::error::{Error, Result};
+use crate::http::{AddressFile, LocalApi, Server};
+use crate::node::Wish;
+use crate::settings::{KAFKA_PREFIX, Settings};
+use crate::store::DataDir;
+use crate::up::{
+    Doors, Event, Face, Host, LocalBroker, LocalCluster, NodeLaunch, Order, Pauses, Served, View,
+    doors, thousands, time_of_day,
+};
+
+pub(super) const EXAMPLES: &str = "\
+Needs nothing: without --broker it brings its own, in memory, and what it held is gone in the end. Nodes are processes:
+kill, freeze, stop, start and add them by keys, or from another terminal (`kill n2`); `get`, `scan` and `status` ask
+them there, too. A node that ends by itself is shown with the last lines of its log, and stays down until it is started.
+
+Examples:
+  up
+  up --nodes 5 --seconds 30
+  up --broker localhost:9092 --data-dir /tmp/orders
+  up --headless                    events as lines; with --json as JSON";
+
+/// How long nodes may take to hand their shards over and to end.
+const STOP_WITHIN: Duration = Duration::from_secs(60);
+/// How long they may take to process what was sent.
+const DRAIN_WITHIN: Duration = Duration::from_secs(30);
+/// Where nodes have their data while the broker is one that forgets everything when it ends.
+const EMBEDDED: &str = "embedded";
+/// Settings that each node is given a value of its own for.
+const OWN_SETTINGS: [&str; 4] = ["broker", "data_dir", "http", "node"];
+
+#[derive(Args)]
+pub(super) struct UpArgs {
+    /// How many nodes to start
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=64))]
+    nodes: u32,
+    /// End after so many seconds [default: go on until Ctrl-C]
+    #[arg(long, value_name = "N")]
+    seconds: Option<u64>,
+    /// Show what happens as lines, also in a terminal
+    #[arg(long)]
+    pub(super) headless: bool,
+}
+
+impl UpArgs {
+    /// Whether it takes the terminal over.
+    pub(super) fn has_view(&self, output: Output) -> bool {
+        !self.headless && output.is_terminal() && stdin().is_terminal()
+    }
+}
+
+pub(super) async fn run(
+    session: Session,
+    generator: Option<AppCommand>,
+    matches: &ArgMatches,
+) -> Result<()> {
+    let args =
+        UpArgs::from_arg_matches(matches).map_err(|error| Error::Usage(error.to_string()))?;
+    let Session {
+        app,
+        mut settings,
+        output,
+        wish,
+        flags,
+        config,
+    } = session;
+    let declared = app.topology(&BTreeMap::new())?;
+    // Until the end: nobody else has this directory.
+    let _held = DataDir::hold(&settings.data_dir, app.id())?;
+    let (doors, desk) = doors();
+    let server = serve(app.id(), &settings, doors)?;
+    let _file = AddressFile::write(&settings.data_dir, server.address())?;
+
+    let (broker, dir) = broker(&settings)?;
+    let shards = matches!(broker, LocalBroker::Embedded { .. }).then(|| declared.shared.shards());
+    settings.broker = broker.address();
+    let place = Place::of(&app, &broker, &server, &dir);
+    let launch = NodeLaunch {
+        program: std::env::current_exe()?,
+        dir,
+        flags: node_flags(&flags, config, &settings, args.nodes),
+    };
+    let cluster = LocalCluster::new(launch, broker)?;
+    let face = match args.has_view(output) {
+        true => Face::terminal(place.to_string())?,
+        false => lines(output, &place)?,
+    };
+    let view = View::new(shards.into_iter().flatten());
+    let mut host = Host::new(app.id(), cluster, view, face, desk);
+    for _ in 0..args.nodes {
+        host.carry_out(&Order::Add).map_err(Error::new)?;
+    }
+    let generating = generator.map(|command| Generating::start(command, matches, app, &settings));
+    let summary = Course { host, generating }.run(args.seconds, wish).await?;
+    server.stop().await;
+    output.answer(&summary, || summary.to_string())
+}
+
+/// Opens the doors for orders and questions of other terminals.
+fn serve(app: &str, settings: &Settings, doors: Doors) -> Result<Server> {
+    let api = LocalApi {
+        app: app.to_owned(),
+        doors,
+    };
+    Server::start_local(settings.http, Arc::new(api)).map_err(|error| {
+        Error::Usage(format!(
+            "cannot listen on {}: {error}; choose another address with --http, or port 0 for any free port",
+            settings.http
+        ))
+    })
+}
+
+/// The broker, and the directory of the nodes.
+fn broker(settings: &Settings) -> Result<(LocalBroker, PathBuf)> {
+    if settings.is_given("broker") {
+        let broker = LocalBroker::At(settings.broker.clone());
+        return Ok((broker, settings.data_dir.clone()));
+    }
+    let broker = EmbeddedBroker::start(Config::default()).map_err(Error::new)?;
+    let dir = settings.data_dir.join(EMBEDDED);
+    // What is there belongs to a broker that is gone, with all that could be read from it.
+    match fs::remove_dir_all(&dir) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::Failed(format!(
+            "cannot clear {}: {error}",
+            dir.display()
+        ))),
+        _ => Ok((LocalBroker::embedded(broker), dir)),
+    }
+}
+
+/// What every node is given beside what it is given of its own.
+fn node_flags(
+    flags: &[(String, String)],
+    config: Option<PathBuf>,
+    settings: &Settings,
+    nodes: u32,
+) -> Vec<OsString> {
+    let mut all = Vec::new();
+    for (key, value) in flags {
+        if let Some(property) = key.strip_prefix(KAFKA_PREFIX) {
+            all.extend(["--kafka".into(), format!("{property}={value}").into()]);
+        } else if !OWN_SETTINGS.contains(&&**key) {
+            all.extend([format!("--{}", key.replace('_', "-")).into(), value.into()]);
+        }
+    }
+    if let Some(config) = config {
+        all.extend(["--config".into(), config.into()]);
+    }
+    if !settings.is_given("workers") {
+        // They share this machine.
+        let workers = (settings.workers / nodes).max(1);
+        all.extend(["--workers".into(), workers.to_string().into()]);
+    }
+    all
+}
+
+/// Shows what happens as lines.
+fn lines(output: Output, place: &Place) -> Result<Face> {
+    output.answer(place, || place.to_string())?;
+    Ok(Face::Lines(Box::new(move |event: &Event| {
+        output.answer(event, || format!("{} {event}", time_of_day(event.at_ms)))
+    })))
+}
+
+/// Where everything is.
+#[derive(Serialize)]
+struct Place {
+    app: String,
+    broker: String,
+    embedded: bool,
+    http: String,
+    dir: PathBuf,
+}
+
+impl Place {
+    fn of(app: &App, broker: &LocalBroker, server: &Server, dir: &Path) -> Self {
+        Self {
+            app: app.id().to_owned(),
+            broker: broker.address(),
+            embedded: matches!(broker, LocalBroker::Embedded { .. }),
+            http: format!("http://{}", server.address()),
+            dir: dir.to_owned(),
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            app,
+            broker,
+            http,
+            dir,
+            ..
+        } = self;
+        let memory = if self.embedded { " (in memory)" } else { "" };
+        write!(
+            f,
+            "{app}: broker {broker}{memory}, {http}, data and logs in {}",
+            dir.display()
+        )
+    }
+}
+
+/// The generator, as a task beside the nodes.
+struct Generating {
+    task: JoinHandle<Result<()>>,
+    stop: watch::Sender<Wish>,
+    /// Tells how many records it has sent, once it has begun.
+    sent: Rc<OnceCell<Box<dyn Fn() -> u64>>>,
+}
+
+impl Generating {
+    fn start(command: AppCommand, matches: &ArgMatches, app: App, settings: &Settings) -> Self {
+        let (stop, wish) = watch::channel(Wish::Run);
+        let sent = Rc::new(OnceCell::new());
+        let (matches, settings, counter) = (matches.clone(), settings.clone(), sent.clone());
+        let task = tokio::task::spawn_local(async move {
+            let kafka = connect(&settings)?;
+            let client = tokio::select! {
+                client = Client::open(&kafka, &app, wish.clone()) => client?,
+                () = stopped(wish) => return Ok(()),
+            };
+            // It is set nowhere else.
+            let _ = counter.set(Box::new(client.acknowledged()) as Box<dyn Fn() -> u64>);
+            let work = (command.run)(&matches, client);
+            work.map_err(|error| Error::Usage(error.to_string()))?.await
+        });
+        Self { task, stop, sent }
+    }
+
+    /// Until it has ended.
+    async fn ended(&mut self) -> Result<()> {
+        match (&mut self.task).await {
+            Ok(result) => result,
+            Err(error) => Err(Error::Failed(format!("the generator: {error}"))),
+        }
+    }
+}
+
+/// The course of a local cluster, from its first node to its last.
+struct Course {
+    host: Host,
+    generating: Option<Generating>,
+}
+
+impl Course {
+    async fn run(mut self, seconds: Option<u64>, wish: watch::Receiver<Wish>) -> Result<Summary> {
+        let clock = TokioClock::system();
+        if let Some(generating) = &self.generating {
+            let sent = generating.sent.clone();
+            self.host
+                .show_sent(move || sent.get().map_or(0, |sent| sent()));
+        }
+        let over = async {
+            tokio::select! {
+                () = stopped(wish) => {}
+                () = after(&clock, seconds) => {}
+            }
+        };
+        let failed = self.work(over).await?;
+        let all_committed = match failed {
+            None => self.drain(&clock).await?,
+            Some(_) => None,
+        };
+        let mut summary = Summary {
+            seconds: clock.elapsed().as_secs_f64(),
+            nodes: self.host.view.len(),
+            sent: self.host.view.sent(),
+            all_committed,
+            pauses: None,
+        };
+        self.host.stop_all(STOP_WITHIN).await?;
+        summary.pauses = self.host.view.pauses();
+        match failed.or(self.host.surprise()) {
+            Some(error) => Err(error),
+            None => Ok(summary),
+        }
+    }
+
+    /// Lets the nodes work, until it is `over` or somebody has had enough. The answer is why it cannot go on.
+    async fn work(&mut self, over: impl Future<Output = ()>) -> Result<Option<Error>> {
+        let mut over = std::pin::pin!(over);
+        let mut is_generating = self.generating.is_some();
+        loop {
+            let generating = &mut self.generating;
+            let beside = async {
+                let generated = async {
+                    match generating {
+                        Some(generating) if is_generating => generating.ended().await,
+                        _ => std::future::pending().await,
+                    }
+                };
+                tokio::select! {
+                    () = &mut over => None,
+                    ended = generated => Some(ended),
+                }
+            };
+            match self.host.serve(beside, Host::is_deserted).await? {
+                Served::Done(None) | Served::Quit => break,
+                Served::Enough => return Ok(self.host.surprise()),
+                Served::Done(Some(ended)) => {
+                    is_generating = false;
+                    match ended {
+                        Ok(()) => self.host.tell("generator", "done", ""),
+                        Err(error) => self.host.tell("generator", "failed", &error.to_string()),
+                    }
+                }
+            }
+        }
+        if !is_generating {
+            return Ok(None);
+        }
+        let Some(generating) = &mut self.generating else {
+            return Ok(None);
+        };
+        // An error means that it has ended already.
+        let _ = generating.stop.send(Wish::Stop);
+        let served = self.host.serve(generating.ended(), |_| false).await?;
+        if let Served::Done(Err(error)) = served {
+            self.host.tell("generator", "failed", &error.to_string());
+        }
+        Ok(None)
+    }
+
+    /// Waits until all that was sent is committed. The answer is whether it is; none if that cannot be known.
+    async fn drain(&mut self, clock: &TokioClock) -> Result<Option<bool>> {
+        if self.generating.is_none() || !self.host.view.can_drain() {
+            return Ok(None);
+        }
+        self.host.tell(
+            "all",
+            "draining",
+            "until what was sent is processed and committed",
+        );
+        self.host.view.restart_rounds();
+        let is_over = |host: &Host| host.view.is_drained() || !host.view.can_drain();
+        self.host.serve(clock.sleep(DRAIN_WITHIN), is_over).await?;
+        Ok(Some(self.host.view.is_drained()))
+    }
+}
+
+async fn after(clock: &TokioClock, seconds: Option<u64>) {
+    match seconds {
+        Some(seconds) => clock.sleep(Duration::from_secs(seconds)).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The last word.
+#[derive(Serialize)]
+struct Summary {
+    seconds: f64,
+    nodes: usize,
+    /// Records that the generator has sent.
+    sent: Option<u64>,
+    /// Whether they are processed and committed; none if that cannot be known.
+    all_committed: Option<bool>,
+    pauses: Option<Pauses>,
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "stopped after {:.1} s, {} nodes",
+            self.seconds, self.nodes
+        )?;
+        if let Some(pauses) = &self.pauses {
+            let Pauses {
+                moves,
+                median_ms,
+                longest_ms,
+            } = pauses;
+            write!(
+                f,
+                "; {moves} moves of shards: median {median_ms} ms, longest {longest_ms} ms"
+            )?;
+        }
+        let Some(sent) = self.sent.map(thousands) else {
+            return Ok(());
+        };
+        match self.all_committed {
+            Some(true) => write!(
+                f,
+                "\nAll of the {sent} records that were sent are processed and committed."
+            ),
+            _ => write!(
+                f,
+                "\n{sent} records were sent; it is not known that all of them are processed and committed."
+            ),
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! [`Event`]: something that happened to a node or a shard, and when.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use tanist_cluster::{Epoch, MemberId, Millis, NodeName, ShardId};
+
+/// See the module. Told by the nodes, and by whoever starts and kills them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Event {
+    /// Its place among the events of the process that tells of it.
+    pub(crate) seq: u64,
+    /// When, by the clock of that process.
+    pub(crate) at_ms: Millis,
+    /// Where.
+    pub(crate) node: NodeName,
+    /// What, in a word.
+    pub(crate) kind: String,
+    /// The shard that it concerns.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) shard: Option<ShardId>,
+    /// The member that it concerns.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) member: Option<MemberId>,
+    /// The plan that it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) epoch: Option<Epoch>,
+    /// How long it took, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) took_ms: Option<f64>,
+    /// The rest, for people.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) text: String,
+}
+
+impl Event {
+    /// One that concerns the node as a whole.
+    pub(crate) fn of(node: &NodeName, at_ms: Millis, kind: &str, text: impl Into<String>) -> Self {
+        Self {
+            seq: 0,
+            at_ms,
+            node: node.clone(),
+            kind: kind.to_owned(),
+            shard: None,
+            member: None,
+            epoch: None,
+            took_ms: None,
+            text: text.into(),
+        }
+    }
+}
+
+impl fmt::Display for Event {
+    /// On one line, without the time.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:<4} {:<12}", self.node, self.kind.replace('_', " "))?;
+        if let Some(shard) = &self.shard {
+            write!(f, " {shard}")?;
+        }
+        if let Some(epoch) = self.epoch {
+            write!(f, " epoch {epoch}")?;
+        }
+        if let Some(took_ms) = self.took_ms {
+            write!(f, " {took_ms:.1} ms")?;
+        }
+        if !self.text.is_empty() {
+            write!(f, " {}", self.text)?;
+        }
+        Ok(())
+    }
+}
+
+/// The time of day in UTC, as in logs.
+pub(crate) fn time_of_day(at: Millis) -> String {
+    let ms = at.0.rem_euclid(24 * 3600 * 1000);
+    let (seconds, ms) = (ms / 1000, ms % 1000);
+    let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    format!("{hour:02}:{minute:02}:{second:02}.{ms:03}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_node_tells_is_understood_and_shown_on_a_line() {
+        let told = r#"{"seq":7,"at_ms":86400001,"node":"n1","kind":"first_commit","shard":"orders/3","epoch":12,"took_ms":41.25}"#;
+        let event: Event = serde_json::from_str(told).unwrap();
+        assert_eq!(
+            event.to_string(),
+            "n1   first commit orders/3 epoch 12 41.2 ms"
+        );
+        assert_eq!(time_of_day(event.at_ms), "00:00:00.001");
+        assert_eq!(serde_json::to_string(&event).unwrap(), told);
+    }
+}

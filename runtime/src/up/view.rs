@@ -1,0 +1,390 @@
+//! [`View`]: what is known of the local cluster, folded from facts.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::Serialize;
+use tanist_actors::shard::ShardState;
+use tanist_cluster::{MemberId, Millis, NodeName, ShardId};
+
+use super::event::Event;
+use super::local::{Ended, Running};
+use super::moves::Moves;
+use super::order::{Act, State};
+use crate::http::{NodeStatus, Role};
+
+/// How many events are remembered.
+const MAX_EVENTS: usize = 500;
+/// How many moves are remembered, for the summary.
+const MAX_MOVED: usize = 100_000;
+/// How long an event is held back, because others that came before it may still be on their way.
+const SETTLE_MS: i64 = 600;
+
+/// Something that was done or seen.
+#[derive(Clone, Debug)]
+pub(crate) enum Fact {
+    Started(Running),
+    /// An order was carried out.
+    Done(NodeName, Act),
+    Ended(Ended),
+    /// A node tells of something, or we do.
+    Happened(Event),
+    /// A node answers.
+    Status {
+        node: NodeName,
+        pid: u32,
+        address: SocketAddr,
+        status: Box<NodeStatus>,
+    },
+    /// A node does not answer.
+    Silent {
+        node: NodeName,
+        pid: u32,
+    },
+    /// The generator has sent so many records in all.
+    Sent(u64),
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct View {
+    pub(super) nodes: Vec<NodeView>,
+    /// All that the app has, as far as it is known.
+    pub(super) shards: BTreeSet<ShardId>,
+    pub(super) sent: Sent,
+    /// What has settled, the oldest first.
+    pub(super) events: VecDeque<Event>,
+    /// By time, and then as they came.
+    unsettled: BTreeMap<(Millis, u64), Event>,
+    arrived: u64,
+    moves: Moves,
+    moved_ms: Vec<f64>,
+}
+
+/// A node.
+#[derive(Debug)]
+pub(super) struct NodeView {
+    pub(super) name: NodeName,
+    pub(super) state: State,
+    pid: u32,
+    pub(super) log: PathBuf,
+    /// What it said at last; none while it has said nothing, or does not run.
+    pub(super) told: Option<Told>,
+    /// It runs, and does not answer.
+    pub(super) silent: bool,
+    /// See [`View::is_drained`].
+    rounds: u32,
+}
+
+/// What a node has said of itself.
+#[derive(Debug)]
+pub(super) struct Told {
+    pub(super) address: SocketAddr,
+    pub(super) member: Option<MemberId>,
+    pub(super) records_per_second: f64,
+    pub(super) lag_records: Option<u64>,
+    pub(super) broker_reachable: bool,
+    pub(super) shards: BTreeMap<ShardId, Copy>,
+}
+
+/// A node's copy of a shard.
+#[derive(Debug)]
+pub(super) struct Copy {
+    pub(super) part: Part,
+    pub(super) records_per_second: f64,
+    pub(super) lag_records: Option<u64>,
+}
+
+/// What a node is to a shard at present.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    Active,
+    /// Active, and not at work: it is restored, restarted, or stopping.
+    Busy,
+    Broken,
+}
+
+/// What the generator has sent.
+#[derive(Debug, Default)]
+pub(super) struct Sent {
+    pub(super) records: Option<u64>,
+    pub(super) per_second: f64,
+    at: Millis,
+}
+
+/// How long moves took, from their cause to the first commit of the new owner.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Pauses {
+    pub(crate) moves: usize,
+    pub(crate) median_ms: f64,
+    pub(crate) longest_ms: f64,
+}
+
+impl View {
+    /// Of an app with these shards, and those that its nodes tell of.
+    pub(crate) fn new(shards: impl Iterator<Item = ShardId>) -> Self {
+        Self {
+            shards: shards.collect(),
+            ..Self::default()
+        }
+    }
+
+    /// Takes in what was done or seen at `now`.
+    pub(crate) fn fold(&mut self, now: Millis, fact: Fact) {
+        match fact {
+            Fact::Started(running) => self.started(now, running),
+            Fact::Done(name, act) => self.done(now, &name, act),
+            Fact::Ended(ended) => self.ended(now, ended),
+            Fact::Happened(event) => self.happened(event),
+            Fact::Status {
+                node,
+                pid,
+                address,
+                status,
+            } => {
+                let shards = status.shards.iter().map(|line| line.shard.clone());
+                let shards: Vec<ShardId> = shards.collect();
+                if let Some(node) = self.process(&node, pid) {
+                    node.told = Some(Told::new(address, *status));
+                    node.silent = false;
+                    self.shards.extend(shards);
+                    self.count_round(pid);
+                }
+            }
+            Fact::Silent { node, pid } => {
+                if let Some(node) = self.process(&node, pid) {
+                    node.silent = true;
+                    self.restart_rounds();
+                }
+            }
+            Fact::Sent(records) => self.sent.fold(now, records),
+        }
+    }
+
+    fn started(&mut self, now: Millis, running: Running) {
+        let Running { node, pid, dir } = running;
+        let log = dir.with_file_name(format!("{node}.log"));
+        self.happened(Event::of(&node, now, "started", format!("process {pid}")));
+        let view = NodeView {
+            name: node,
+            state: State::Running,
+            pid,
+            log,
+            told: None,
+            silent: false,
+            rounds: 0,
+        };
+        match self.nodes.iter_mut().find(|node| node.name == view.name) {
+            Some(node) => *node = view,
+            None => self.nodes.push(view),
+        }
+        self.restart_rounds();
+    }
+
+    fn done(&mut self, now: Millis, name: &NodeName, act: Act) {
+        let (state, kind) = match act {
+            Act::Kill => (State::Killed, "killed"),
+            Act::Freeze => (State::Frozen, "frozen"),
+            Act::Thaw => (State::Running, "thawed"),
+            Act::Stop => (State::Stopping, "stopping"),
+            // Told by the fact that it runs.
+            Act::Start => return,
+        };
+        self.happened(Event::of(name, now, kind, ""));
+        if let Some(node) = self.nodes.iter_mut().find(|node| node.name == *name) {
+            node.state = state;
+        }
+        self.restart_rounds();
+    }
+
+    fn ended(&mut self, now: Millis, ended: Ended) {
+        let Ended {
+            node,
+            exit,
+            is_expected,
+            last_lines,
+        } = ended;
+        let mut text = exit.to_string();
+        if !is_expected {
+            text = format!("unexpectedly: {text}");
+            for line in last_lines {
+                text.push_str("\n    ");
+                text.push_str(&line);
+            }
+        }
+        self.happened(Event::of(&node, now, "ended", text));
+        if let Some(node) = self.nodes.iter_mut().find(|view| view.name == node) {
+            node.state = State::Ended(exit);
+            node.told = None;
+            node.silent = false;
+        }
+        self.restart_rounds();
+    }
+
+    fn happened(&mut self, event: Event) {
+        self.unsettled.insert((event.at_ms, self.arrived), event);
+        self.arrived += 1;
+    }
+
+    /// The node, if what was seen is of its present process.
+    fn process(&mut self, name: &NodeName, pid: u32) -> Option<&mut NodeView> {
+        let node = self.nodes.iter_mut().find(|node| node.name == *name)?;
+        (node.pid == pid && node.state.is_alive()).then_some(node)
+    }
+
+    /// The events that nothing can come before any more at `now`, in the order of their times, and what follows from
+    /// them.
+    pub(crate) fn settle(&mut self, now: Millis) -> Vec<Event> {
+        let later = self.unsettled.split_off(&(Millis(now.0 - SETTLE_MS), 0));
+        let settled = std::mem::replace(&mut self.unsettled, later);
+        let mut all = Vec::new();
+        for event in settled.into_values() {
+            let sum = self.moves.fold(&event);
+            all.push(event);
+            if let Some(sum) = sum {
+                if self.moved_ms.len() < MAX_MOVED {
+                    self.moved_ms.extend(sum.took_ms);
+                }
+                all.push(sum);
+            }
+        }
+        let places = self.events.back().map_or(1, |event| event.seq + 1)..;
+        for (event, place) in all.iter_mut().zip(places) {
+            event.seq = place;
+        }
+        self.events.extend(all.iter().cloned());
+        let over = self.events.len().saturating_sub(MAX_EVENTS);
+        self.events.drain(..over);
+        all
+    }
+
+    /// Where a node answers, the one that is likeliest to do so first.
+    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
+        let mut nodes: Vec<&NodeView> = self.nodes.iter().collect();
+        nodes.sort_by_key(|node| (node.state != State::Running, node.silent));
+        let told = nodes.into_iter().filter_map(|node| node.told.as_ref());
+        told.map(|told| told.address).collect()
+    }
+
+    /// The place of a node in the order in which they came, and how it is.
+    pub(crate) fn node(&self, place: usize) -> Option<(&NodeName, State)> {
+        let node = self.nodes.get(place)?;
+        Some((&node.name, node.state))
+    }
+
+    /// How many nodes there are, whether they run or not.
+    pub(crate) fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Begins to count anew.
+    pub(crate) fn restart_rounds(&mut self) {
+        for node in &mut self.nodes {
+            node.rounds = 0;
+        }
+    }
+
+    fn count_round(&mut self, pid: u32) {
+        if !self.has_no_lag() {
+            return self.restart_rounds();
+        }
+        let running = self.nodes.iter_mut().filter(|node| node.state.is_alive());
+        let mut running: Vec<&mut NodeView> = running.collect();
+        let slowest = running.iter().map(|node| node.rounds).min();
+        for node in &mut running {
+            if node.pid == pid && Some(node.rounds) == slowest {
+                node.rounds += 1;
+            }
+        }
+    }
+
+    fn has_no_lag(&self) -> bool {
+        let alive = || self.nodes.iter().filter(|node| node.state.is_alive());
+        let told = || alive().filter_map(|node| node.told.as_ref());
+        let at_work: BTreeSet<&ShardId> = told()
+            .flat_map(|told| &told.shards)
+            .filter(|(_, copy)| copy.part == Part::Active)
+            .map(|(shard, _)| shard)
+            .collect();
+        alive().all(|node| node.state == State::Running && !node.silent)
+            && told().all(|told| told.lag_records == Some(0))
+            && at_work.len() == self.shards.len()
+    }
+
+    /// Whether all that was sent before the rounds began is processed and committed. Each round of answers without a
+    /// lag proves it for one more step of the way: what a step writes is the lag of the next.
+    pub(crate) fn is_drained(&self) -> bool {
+        let groups: BTreeSet<_> = self.shards.iter().map(|shard| &shard.group).collect();
+        let mut running = self
+            .nodes
+            .iter()
+            .filter(|node| node.state.is_alive())
+            .peekable();
+        running.peek().is_some() && running.all(|node| node.rounds as usize > groups.len())
+    }
+
+    /// Whether it makes sense to wait for [`View::is_drained`]: nodes run, and none is frozen or about to end.
+    pub(crate) fn can_drain(&self) -> bool {
+        let mut alive = self
+            .nodes
+            .iter()
+            .filter(|node| node.state.is_alive())
+            .peekable();
+        alive.peek().is_some() && alive.all(|node| node.state == State::Running)
+    }
+
+    /// What moves cost, if there were any that had a cause which was seen.
+    pub(crate) fn pauses(&self) -> Option<Pauses> {
+        let mut all = self.moved_ms.clone();
+        all.sort_by(f64::total_cmp);
+        Some(Pauses {
+            moves: all.len(),
+            median_ms: *all.get(all.len() / 2)?,
+            longest_ms: *all.last()?,
+        })
+    }
+
+    /// What the generator has sent, if there is one.
+    pub(crate) fn sent(&self) -> Option<u64> {
+        self.sent.records
+    }
+}
+
+impl Told {
+    fn new(address: SocketAddr, status: NodeStatus) -> Self {
+        let shards = status.shards.into_iter().filter_map(|line| {
+            let part = match (line.role, line.state?) {
+                (Role::Active, ShardState::Running) => Part::Active,
+                (_, ShardState::Broken { .. }) => Part::Broken,
+                (Role::Active, _) => Part::Busy,
+            };
+            let copy = Copy {
+                part,
+                records_per_second: line.records_per_second,
+                lag_records: line.lag_records,
+            };
+            Some((line.shard, copy))
+        });
+        Self {
+            address,
+            member: status.member,
+            records_per_second: status.records_per_second,
+            lag_records: status.lag_records,
+            broker_reachable: status.broker.reachable,
+            shards: shards.collect(),
+        }
+    }
+}
+
+impl Sent {
+    fn fold(&mut self, now: Millis, records: u64) {
+        let before = self.records.replace(records).unwrap_or(records);
+        let seconds = (now.0 - self.at.0).max(1) as f64 / 1e3;
+        self.per_second = records.saturating_sub(before) as f64 / seconds;
+        self.at = now;
+    }
+}
+
+#[cfg(test)]
+mod tests;
