@@ -18,6 +18,8 @@ mod queries;
 mod records;
 #[path = "command_line/sending.rs"]
 mod sending;
+#[path = "command_line/up.rs"]
+mod up;
 
 use tanist_tests::broker::TestBroker;
 use tanist_tests::clients::TIMEOUT;
