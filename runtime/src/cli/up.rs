@@ -283,18 +283,20 @@ impl Course {
             }
         };
         let failed = self.work(over).await?;
+        self.host.count_sent();
         let all_committed = match failed {
             None => self.drain(&clock).await?,
             Some(_) => None,
         };
         let mut summary = Summary {
-            seconds: clock.elapsed().as_secs_f64(),
+            seconds: 0.0,
             nodes: self.host.view.len(),
             sent: self.host.view.sent(),
             all_committed,
             pauses: None,
         };
         self.host.stop_all(STOP_WITHIN).await?;
+        summary.seconds = clock.elapsed().as_secs_f64();
         summary.pauses = self.host.view.pauses();
         match failed.or(self.host.surprise()) {
             Some(error) => Err(error),
@@ -349,7 +351,7 @@ impl Course {
 
     /// Waits until all that was sent is committed. The answer is whether it is; none if that cannot be known.
     async fn drain(&mut self, clock: &TokioClock) -> Result<Option<bool>> {
-        if self.generating.is_none() || !self.host.view.can_drain() {
+        if !self.host.view.can_drain() {
             return Ok(None);
         }
         self.host.tell(
@@ -401,7 +403,7 @@ impl fmt::Display for Summary {
                 "; {moves} moves of shards: median {median_ms} ms, longest {longest_ms} ms"
             )?;
         }
-        let Some(sent) = self.sent.map(thousands) else {
+        let Some(sent) = self.sent.filter(|sent| *sent > 0).map(thousands) else {
             return Ok(());
         };
         match self.all_committed {

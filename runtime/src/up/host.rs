@@ -239,11 +239,8 @@ impl Host {
 
     fn tick(&mut self) -> Result<()> {
         self.tick = self.clock.sleep(TICK);
-        if self.ticks.is_multiple_of(SENT_EVERY)
-            && let Some(sent) = &self.sent
-        {
-            let sent = sent();
-            self.fold(Fact::Sent(sent));
+        if self.ticks.is_multiple_of(SENT_EVERY) {
+            self.count_sent();
         }
         if self.ticks % TOTALS_EVERY == TOTALS_EVERY - 1 && self.face.is_lines() {
             self.tell("all", "totals", &self.view.totals());
@@ -251,6 +248,14 @@ impl Host {
         self.ticks = self.ticks.wrapping_add(1);
         let settled = self.view.settle(self.now());
         self.face.show(&settled, &self.view)
+    }
+
+    /// Looks at the counter of the generator.
+    pub(crate) fn count_sent(&mut self) {
+        if let Some(sent) = &self.sent {
+            let sent = sent();
+            self.fold(Fact::Sent(sent));
+        }
     }
 
     fn pressed(&mut self, key: Key) {

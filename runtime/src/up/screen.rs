@@ -155,11 +155,6 @@ impl View {
 }
 
 impl NodeView {
-    /// What it said at last may not hold any more.
-    fn is_stale(&self) -> bool {
-        self.silent || self.state != State::Running
-    }
-
     fn row(&self, is_chosen: bool) -> NodeRow {
         let state = match (self.state, &self.told) {
             (State::Running, _) if self.silent => "silent".to_owned(),

@@ -301,14 +301,14 @@ impl View {
 
     fn has_no_lag(&self) -> bool {
         let alive = || self.nodes.iter().filter(|node| node.state.is_alive());
-        let told = || alive().filter_map(|node| node.told.as_ref());
-        let at_work: BTreeSet<&ShardId> = told()
+        let at_work: BTreeSet<&ShardId> = alive()
+            .filter_map(|node| node.told.as_ref())
             .flat_map(|told| &told.shards)
             .filter(|(_, copy)| copy.part == Part::Active)
             .map(|(shard, _)| shard)
             .collect();
-        alive().all(|node| node.state == State::Running && !node.silent)
-            && told().all(|told| told.lag_records == Some(0))
+        let is_without = |told: &Told| told.member.is_some() && told.lag_records == Some(0);
+        alive().all(|node| !node.is_stale() && node.told.as_ref().is_some_and(is_without))
             && at_work.len() == self.shards.len()
     }
 
@@ -324,14 +324,13 @@ impl View {
         running.peek().is_some() && running.all(|node| node.rounds as usize > groups.len())
     }
 
-    /// Whether it makes sense to wait for [`View::is_drained`]: nodes run, and none is frozen or about to end.
+    /// Whether it makes sense to wait for [`View::is_drained`]: something was sent, nodes run, and none is frozen or about
+    /// to end.
     pub(crate) fn can_drain(&self) -> bool {
-        let mut alive = self
-            .nodes
-            .iter()
-            .filter(|node| node.state.is_alive())
-            .peekable();
-        alive.peek().is_some() && alive.all(|node| node.state == State::Running)
+        let alive = || self.nodes.iter().filter(|node| node.state.is_alive());
+        self.sent.records.is_some_and(|records| records > 0)
+            && alive().next().is_some()
+            && alive().all(|node| node.state == State::Running)
     }
 
     /// What moves cost, if there were any that had a cause which was seen.
@@ -348,6 +347,13 @@ impl View {
     /// What the generator has sent, if there is one.
     pub(crate) fn sent(&self) -> Option<u64> {
         self.sent.records
+    }
+}
+
+impl NodeView {
+    /// What it said at last may not hold any more.
+    pub(super) fn is_stale(&self) -> bool {
+        self.silent || self.state != State::Running
     }
 }
 

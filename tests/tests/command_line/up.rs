@@ -18,7 +18,9 @@ fn alone() -> Program {
 
 fn events(up: &Process) -> Vec<Value> {
     let text = up.stdout();
-    let events = text.lines().map(|line| serde_json::from_str(line).expect("a line is JSON"));
+    let events = text
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("a line is JSON"));
     events.collect()
 }
 
@@ -26,7 +28,9 @@ fn events(up: &Process) -> Vec<Value> {
 fn until(up: &mut Process, node: &str, kind: &str, others: usize) -> String {
     up.until(&format!("{node} has {kind}"), |up| {
         let events = events(up);
-        let mut events = events.iter().filter(|event| event["node"] == node && event["kind"] == kind);
+        let mut events = events
+            .iter()
+            .filter(|event| event["node"] == node && event["kind"] == kind);
         let event = events.nth(others)?;
         Some(event["text"].as_str().unwrap_or_default().to_owned())
     })
@@ -53,7 +57,9 @@ fn last(stdout: &str) -> Value {
 /// The process of a node, which it has told of so many times before.
 fn process(up: &mut Process, node: &str, others: usize) -> u32 {
     let text = until(up, node, "started", others);
-    let id = text.strip_prefix("process ").expect("it says which process it is");
+    let id = text
+        .strip_prefix("process ")
+        .expect("it says which process it is");
     id.parse().expect("that is a number")
 }
 
@@ -110,7 +116,10 @@ fn nodes_are_killed_frozen_stopped_started_and_added_from_another_terminal() {
     let ended = up.interrupt();
     assert_eq!(ended.code, Some(0), "{ended:?}");
     let last = last(&ended.stdout);
-    assert_eq!((&last["nodes"], &last["all_committed"]), (&2.into(), &true.into()));
+    assert_eq!(
+        (&last["nodes"], &last["all_committed"]),
+        (&2.into(), &true.into())
+    );
     assert_counted(&broker, last["sent"].as_u64().unwrap());
 }
 
@@ -121,7 +130,11 @@ fn an_order_that_makes_no_sense_is_refused_with_the_reason() {
     for (args, code, message) in [
         (&["kill", "n7"][..], 2, "there is no node n7: there are n1"),
         (&["thaw", "n1"], 1, "cannot thaw n1: it is not frozen"),
-        (&["start", "n1"], 1, "cannot start n1: it is running already"),
+        (
+            &["start", "n1"],
+            1,
+            "cannot start n1: it is running already",
+        ),
         (&["kill", "broker"], 1, "`stop` and `start` keep it"),
     ] {
         let ended = program.run(args);
@@ -154,13 +167,29 @@ fn a_broker_that_is_stopped_and_started_has_lost_nothing() {
     assert_eq!(program.answer(&["start", "broker"]), "broker started\n");
     until_at_work(&program, &mut up);
     let ended = up.interrupt();
-    assert_eq!((ended.code, &last(&ended.stdout)["all_committed"]), (Some(0), &true.into()), "{ended:?}");
+    assert_eq!(
+        (ended.code, &last(&ended.stdout)["all_committed"]),
+        (Some(0), &true.into()),
+        "{ended:?}"
+    );
 }
 
 #[test]
 fn a_killed_local_cluster_takes_its_nodes_along_be_they_frozen() {
     let program = alone();
-    let mut up = start(&program, &["up", "--nodes", "1", "--json", "--rate", "0", "--records", "1000"]);
+    let mut up = start(
+        &program,
+        &[
+            "up",
+            "--nodes",
+            "1",
+            "--json",
+            "--rate",
+            "0",
+            "--records",
+            "1000",
+        ],
+    );
     let first = process(&mut up, "n1", 0);
     program.answer(&["freeze", "n1"]);
     program.answer(&["add"]);
@@ -168,7 +197,9 @@ fn a_killed_local_cluster_takes_its_nodes_along_be_they_frozen() {
     assert!(runs(first) && runs(second));
     up.kill();
     let mut other = program.start(&["broker", "--listen", "127.0.0.1:0"]);
-    other.until("no node runs", |_| (!runs(first) && !runs(second)).then_some(()));
+    other.until("no node runs", |_| {
+        (!runs(first) && !runs(second)).then_some(())
+    });
     // What it left behind is in nobody's way.
     let up = start(&program, UP);
     assert_eq!(up.interrupt().code, Some(0));
@@ -179,7 +210,12 @@ fn a_node_whose_parent_is_gone_does_not_begin() {
     let (_broker, program) = orders();
     let ended = program.run(&[CATCH_UP, &["--parent", "4194304"]].concat());
     assert_eq!(ended.code, Some(1), "{ended:?}");
-    assert!(ended.stderr.contains("which has started this node, is gone"), "{ended:?}");
+    assert!(
+        ended
+            .stderr
+            .contains("which has started this node, is gone"),
+        "{ended:?}"
+    );
 }
 
 #[test]
@@ -217,7 +253,12 @@ fn a_port_or_a_directory_that_is_taken_is_named() {
     let address = taken.local_addr().unwrap().to_string();
     let ended = program.run(&["up", "--http", &address]);
     assert_eq!(ended.code, Some(2), "{ended:?}");
-    assert!(ended.stderr.contains(&format!("cannot listen on {address}")), "{ended:?}");
+    assert!(
+        ended
+            .stderr
+            .contains(&format!("cannot listen on {address}")),
+        "{ended:?}"
+    );
 
     let up = start(&program, UP);
     for args in [UP, &["worker"]] {
@@ -226,7 +267,9 @@ fn a_port_or_a_directory_that_is_taken_is_named() {
         let holder = format!(".tanist/orders is in use by process {}", up.id());
         assert!(ended.stderr.contains(&holder), "{ended:?}");
     }
-    let ended = program.beside(HELLO).run(&["up", "--data-dir", ".tanist/orders"]);
+    let ended = program
+        .beside(HELLO)
+        .run(&["up", "--data-dir", ".tanist/orders"]);
     assert_eq!(ended.code, Some(2), "{ended:?}");
 }
 
@@ -241,12 +284,19 @@ fn a_broker_that_is_away_is_waited_for_and_can_be_given_up() {
     });
     let ended = up.interrupt();
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    assert_eq!(last(&ended.stdout)["all_committed"], Value::Null, "{ended:?}");
+    assert_eq!(
+        last(&ended.stdout)["all_committed"],
+        Value::Null,
+        "{ended:?}"
+    );
 }
 
 #[test]
 fn an_app_without_a_generator_has_a_local_cluster_too() {
-    let ended = Program::new(HELLO, "").without_variables().run(&["up", "--nodes", "1", "--seconds", "1"]);
+    let ended =
+        Program::new(HELLO, "")
+            .without_variables()
+            .run(&["up", "--nodes", "1", "--seconds", "1"]);
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert!(!ended.stdout.contains("sent"), "{ended:?}");
 }

@@ -241,6 +241,7 @@ fn who_is_likeliest_to_answer_is_asked_first() {
 #[test]
 fn all_is_committed_when_no_node_had_a_lag_for_as_many_rounds_as_a_record_has_steps() {
     let mut view = view(&[("n1", 1), ("n2", 2)]);
+    view.fold(Millis(0), Fact::Sent(10));
     let mut round = |first: u64, second: u64| {
         view.fold(Millis(0), status("n1", 1, &[0, 1], first));
         view.fold(Millis(0), status("n2", 2, &[2], second));
@@ -254,6 +255,7 @@ fn all_is_committed_when_no_node_had_a_lag_for_as_many_rounds_as_a_record_has_st
     assert!(!round(0, 0), "n1 had heard of that");
     assert!(!round(0, 0));
     assert!(round(0, 0));
+    assert!(view.can_drain());
     view.fold(Millis(0), Fact::Done("n2".into(), Act::Freeze));
     assert!(
         !view.is_drained() && !view.can_drain(),
@@ -266,6 +268,35 @@ fn shards_without_an_owner_are_not_drained() {
     let mut view = view(&[("n1", 1)]);
     for _ in 0..10 {
         view.fold(Millis(0), status("n1", 1, &[0, 1], 0));
+    }
+    assert!(!view.is_drained());
+}
+
+#[test]
+fn a_node_that_has_not_joined_and_knows_of_no_shard_proves_nothing() {
+    let mut view = View::new(std::iter::empty());
+    let (node, dir): (NodeName, _) = ("n1".into(), PathBuf::from("data/n1"));
+    view.fold(Millis(0), Fact::Started(Running { node, pid: 1, dir }));
+    for _ in 0..10 {
+        let Fact::Status {
+            node,
+            pid,
+            address,
+            mut status,
+        } = status("n1", 1, &[], 0)
+        else {
+            unreachable!("it makes one");
+        };
+        (status.member, status.shards) = (None, Vec::new());
+        view.fold(
+            Millis(0),
+            Fact::Status {
+                node,
+                pid,
+                address,
+                status,
+            },
+        );
     }
     assert!(!view.is_drained());
 }
