@@ -5,6 +5,8 @@
 mod faults;
 #[path = "kafka_port/node.rs"]
 mod node;
+#[path = "kafka_port/noticing.rs"]
+mod noticing;
 #[path = "kafka_port/reading.rs"]
 mod reading;
 #[path = "kafka_port/support.rs"]

@@ -8,6 +8,7 @@ use tanist_broker::{ApiKey, Fault, FaultRule};
 use tanist_cluster::TransactionalId;
 use tanist_tests::broker::TestBroker;
 
+use crate::noticing;
 use crate::support::{GROUP, commit, id, kafka, log, partition, run};
 
 const FAULTS: [Fault; 6] = [
@@ -98,13 +99,9 @@ fn a_commit_whose_end_goes_astray_happens_once() {
     each_commit_happens_once(ApiKey::EndTxn);
 }
 
-/// Until a producer that is idle has noticed that its connection is gone. Nothing shows that it has.
-async fn until_noticed() {
-    tokio::time::sleep(Duration::from_secs(1)).await;
-}
-
 #[test]
 fn a_log_whose_connection_broke_during_a_commit_takes_no_other() {
+    noticing::listen();
     let broker = TestBroker::embedded();
     let kafka = kafka(&broker, &[]);
     let topic = broker.topic(1, &[]);
@@ -116,8 +113,7 @@ fn a_log_whose_connection_broke_during_a_commit_takes_no_other() {
             .expect("it is committed");
         // Of several that break alike one soon after the other, the client library logs the first two only.
         for value in ["b", "c"] {
-            broker.inner().cut_connections(Some(GROUP));
-            until_noticed().await;
+            noticing::cut(&broker);
             log.commit(commit(&to, value, 0))
                 .await
                 .expect("it is committed");
@@ -140,6 +136,7 @@ fn a_log_whose_connection_broke_during_a_commit_takes_no_other() {
 
 #[test]
 fn a_connection_that_broke_between_commits_is_no_doubt() {
+    noticing::listen();
     let broker = TestBroker::embedded();
     let kafka = kafka(&broker, &[]);
     let topic = broker.topic(1, &[]);
@@ -150,8 +147,7 @@ fn a_connection_that_broke_between_commits_is_no_doubt() {
             log.commit(commit(&to, value, 0))
                 .await
                 .expect("it is committed");
-            assert!(broker.inner().cut_connections(Some(GROUP)) > 0);
-            until_noticed().await;
+            noticing::cut(&broker);
         }
     });
     broker.expect_committed(&topic, 0, &["a", "b", "c"]);
