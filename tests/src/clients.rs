@@ -36,7 +36,16 @@ impl TestBroker {
         self.transactional_with(transactional_id, &[])
     }
 
-    /// The same, with more settings.
+    /// One that can begin.
+    pub fn initialised(&self, transactional_id: &str) -> TestProducer {
+        let producer = self.transactional(transactional_id);
+        producer
+            .init_transactions(TIMEOUT)
+            .expect("nobody else uses the id");
+        producer
+    }
+
+    /// One that has not begun yet, with more settings.
     pub fn transactional_with(
         &self,
         transactional_id: &str,

@@ -9,6 +9,15 @@ use tanist_tests::broker::TestBroker;
 use tanist_tests::clients::{TIMEOUT, TestProducer, begin, failure, send, transact};
 use tanist_tests::raw::batch;
 
+/// What may happen to a request that is sent again.
+const FAULTS: [Fault; 5] = [
+    Fault::CutBefore,
+    Fault::CutAfter,
+    Fault::LoseAnswer,
+    Fault::LoseRequest,
+    Fault::Twice,
+];
+
 /// A transactional producer that gives up waiting for an answer soon, and its id.
 fn impatient(broker: &TestBroker) -> (TestProducer, String) {
     let id = broker.unique("id");
@@ -39,13 +48,7 @@ fn hits(broker: &TestBroker, rule: RuleId) -> u64 {
 
 #[test]
 fn a_record_whose_answer_was_cut_off_is_written_once() {
-    for fault in [
-        Fault::CutBefore,
-        Fault::CutAfter,
-        Fault::LoseAnswer,
-        Fault::LoseRequest,
-        Fault::Twice,
-    ] {
+    for fault in FAULTS {
         let broker = TestBroker::embedded();
         let topic = broker.topic(1, &[]);
         let (producer, id) = impatient(&broker);
@@ -60,13 +63,7 @@ fn a_record_whose_answer_was_cut_off_is_written_once() {
 
 #[test]
 fn a_commit_whose_answer_was_lost_can_be_repeated() {
-    for fault in [
-        Fault::CutBefore,
-        Fault::CutAfter,
-        Fault::LoseAnswer,
-        Fault::LoseRequest,
-        Fault::Twice,
-    ] {
+    for fault in FAULTS {
         let broker = TestBroker::embedded();
         let topic = broker.topic(1, &[]);
         let (producer, id) = impatient(&broker);
@@ -127,10 +124,13 @@ fn markers_that_are_held_back_hold_back_readers_and_the_next_transaction() {
 fn other_clients_and_apis_are_spared() {
     let broker = TestBroker::embedded();
     let topic = broker.topic(1, &[]);
-    let (producer, _) = impatient(&broker);
-    let rule = order(&broker, Fault::CutBefore, ApiKey::Produce, "somebody else");
+    let (producer, id) = impatient(&broker);
+    let rules = [
+        order(&broker, Fault::CutBefore, ApiKey::Produce, "somebody else"),
+        order(&broker, Fault::CutBefore, ApiKey::Fetch, &id),
+    ];
     transact(&producer, &topic, &["a"]);
-    assert_eq!(hits(&broker, rule), 0);
+    assert_eq!(rules.map(|rule| hits(&broker, rule)), [0, 0]);
 }
 
 #[test]
@@ -149,8 +149,7 @@ fn cut_connections_are_opened_again() {
 fn a_paused_broker_does_nothing_until_it_goes_on() {
     let broker = TestBroker::embedded();
     let topic = broker.topic(1, &[]);
-    let producer = broker.transactional(&broker.unique("id"));
-    producer.init_transactions(TIMEOUT).unwrap();
+    let producer = broker.initialised(&broker.unique("id"));
     begin(&producer, &topic, &["a"]);
     broker.inner().pause();
     let unanswered = producer.commit_transaction(Duration::from_millis(300));

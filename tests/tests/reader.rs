@@ -24,10 +24,7 @@ fn values(broker: &TestBroker, topic: &str) -> Vec<String> {
 fn only_committed_records_are_read_up_to_an_open_transaction() {
     let broker = TestBroker::start();
     let topic = broker.topic(2, &[]);
-    let producer = broker.transactional(&broker.unique("writer"));
-    producer
-        .init_transactions(TIMEOUT)
-        .expect("the broker is there");
+    let producer = broker.initialised(&broker.unique("writer"));
     for (value, committed) in [("a", true), ("b", false), ("c", true)] {
         begin(&producer, &topic, &[value]);
         send(&producer, &topic, 1, value);

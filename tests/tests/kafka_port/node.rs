@@ -25,8 +25,7 @@ fn an_open_transaction_is_not_below_the_end() {
         let offsets = run(kafka.offsets(std::slice::from_ref(&of)));
         offsets.expect("it has offsets")[&of].end
     };
-    let producer = broker.transactional(&broker.unique("id"));
-    producer.init_transactions(TIMEOUT).unwrap();
+    let producer = broker.initialised(&broker.unique("id"));
     begin(&producer, &topic, &["a", "b"]);
     assert_eq!(end(), Offset(0));
     producer.commit_transaction(TIMEOUT).unwrap();
@@ -40,8 +39,7 @@ fn committed_offsets_are_told_when_the_transaction_that_changes_them_is_decided(
     let kafka = kafka(&broker, &[]);
     let topic = broker.topic(1, &[]);
     let of = partition(&topic, 0);
-    let producer = broker.transactional(&broker.unique("id"));
-    producer.init_transactions(TIMEOUT).unwrap();
+    let producer = broker.initialised(&broker.unique("id"));
     begin(&producer, &topic, &["a"]);
     let mut offsets = TopicPartitionList::new();
     offsets
@@ -80,7 +78,7 @@ fn wrong_settings_are_refused_all_at_once() {
 
 #[test]
 fn who_waits_for_no_broker_is_told_which_and_why() {
-    // Bound and not listened at by anybody else meanwhile.
+    // A port that was free a moment ago.
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let address = taken.local_addr().expect("it has an address").to_string();
     drop(taken);

@@ -13,11 +13,9 @@ fn a_second_producer_fences_the_first() {
     let broker = TestBroker::start();
     let topic = broker.topic(1, &[]);
     let id = broker.unique("id");
-    let first = broker.transactional(&id);
-    first.init_transactions(TIMEOUT).unwrap();
+    let first = broker.initialised(&id);
     begin(&first, &topic, &["a"]);
-    let second = broker.transactional(&id);
-    second.init_transactions(TIMEOUT).unwrap();
+    let second = broker.initialised(&id);
     let failed = failure(first.commit_transaction(TIMEOUT));
     assert_eq!(failed, (RDKafkaErrorCode::Fenced, true));
     transact(&second, &topic, &["b"]);
@@ -29,8 +27,7 @@ fn an_idle_producer_is_fenced_too() {
     let broker = TestBroker::start();
     let topic = broker.topic(1, &[]);
     let id = broker.unique("id");
-    let first = broker.transactional(&id);
-    first.init_transactions(TIMEOUT).unwrap();
+    let first = broker.initialised(&id);
     transact(&first, &topic, &["a"]);
     broker.raw().fence(&id);
     first.begin_transaction().unwrap();
@@ -45,8 +42,7 @@ fn a_raw_init_producer_id_fences_and_aborts() {
     let broker = TestBroker::start();
     let topic = broker.topic(1, &[]);
     let id = broker.unique("id");
-    let producer = broker.transactional(&id);
-    producer.init_transactions(TIMEOUT).unwrap();
+    let producer = broker.initialised(&id);
     begin(&producer, &topic, &["a"]);
     broker.raw().fence(&id);
     broker.expect_committed(&topic, 0, &[]);
@@ -60,8 +56,7 @@ fn a_fenced_producer_cannot_abort_either() {
     let broker = TestBroker::start();
     let topic = broker.topic(1, &[]);
     let id = broker.unique("id");
-    let producer = broker.transactional(&id);
-    producer.init_transactions(TIMEOUT).unwrap();
+    let producer = broker.initialised(&id);
     begin(&producer, &topic, &["a"]);
     broker.raw().fence(&id);
     let failed = failure(producer.abort_transaction(TIMEOUT));
@@ -129,8 +124,7 @@ fn an_overdue_transaction_is_aborted_and_its_producer_fenced() {
     assert_eq!(failed, (RDKafkaErrorCode::Fenced, true));
     broker.expect_committed(&topic, 0, &[]);
     // Its successor is not held up.
-    let second = broker.transactional(&id);
-    second.init_transactions(TIMEOUT).unwrap();
+    let second = broker.initialised(&id);
     transact(&second, &topic, &["b"]);
     broker.expect_committed(&topic, 0, &["b"]);
 }

@@ -47,8 +47,7 @@ fn offsets_count_once_the_transaction_is_committed() {
     let broker = TestBroker::start();
     let topic = broker.topic(1, &[]);
     let group = broker.unique("group");
-    let producer = broker.transactional(&broker.unique("id"));
-    producer.init_transactions(TIMEOUT).unwrap();
+    let producer = broker.initialised(&broker.unique("id"));
     begin(&producer, &topic, &["a"]);
     send_offset(&broker, &producer, &group, &topic, 41);
     let mut raw = broker.raw();
@@ -66,8 +65,7 @@ fn offsets_of_an_aborted_transaction_never_count() {
     let broker = TestBroker::start();
     let topic = broker.topic(1, &[]);
     let group = broker.unique("group");
-    let producer = broker.transactional(&broker.unique("id"));
-    producer.init_transactions(TIMEOUT).unwrap();
+    let producer = broker.initialised(&broker.unique("id"));
     begin(&producer, &topic, &["a"]);
     send_offset(&broker, &producer, &group, &topic, 41);
     producer.commit_transaction(TIMEOUT).unwrap();
@@ -83,8 +81,7 @@ fn offsets_of_a_fenced_producer_never_count() {
     let topic = broker.topic(1, &[]);
     let group = broker.unique("group");
     let id = broker.unique("id");
-    let producer = broker.transactional(&id);
-    producer.init_transactions(TIMEOUT).unwrap();
+    let producer = broker.initialised(&id);
     begin(&producer, &topic, &["a"]);
     send_offset(&broker, &producer, &group, &topic, 41);
     let mut raw = broker.raw();
@@ -101,8 +98,7 @@ fn a_transaction_of_offsets_alone_commits() {
     let broker = TestBroker::start();
     let topic = broker.topic(1, &[]);
     let group = broker.unique("group");
-    let producer = broker.transactional(&broker.unique("id"));
-    producer.init_transactions(TIMEOUT).unwrap();
+    let producer = broker.initialised(&broker.unique("id"));
     producer.begin_transaction().unwrap();
     send_offset(&broker, &producer, &group, &topic, 5);
     producer.commit_transaction(TIMEOUT).unwrap();
@@ -114,8 +110,7 @@ fn a_plain_commit_that_was_written_later_is_not_undone_by_the_marker_of_an_earli
     let broker = TestBroker::start();
     let topic = broker.topic(1, &[]);
     let group = broker.unique("group");
-    let producer = broker.transactional(&broker.unique("id"));
-    producer.init_transactions(TIMEOUT).unwrap();
+    let producer = broker.initialised(&broker.unique("id"));
     begin(&producer, &topic, &["a"]);
     send_offset(&broker, &producer, &group, &topic, 41);
     let consumer = broker.consumer(&group, "read_committed");

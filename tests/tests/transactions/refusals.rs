@@ -16,8 +16,7 @@ fn a_compacted_topic_refuses_a_record_without_key_and_the_transaction_can_only_b
     let broker = TestBroker::start();
     let topic = broker.topic(1, &[("cleanup.policy", "compact")]);
     let id = broker.unique("id");
-    let producer = broker.transactional(&id);
-    producer.init_transactions(TIMEOUT).unwrap();
+    let producer = broker.initialised(&id);
     transact(&producer, &topic, &["a"]);
     producer.begin_transaction().unwrap();
     let keyless = BaseRecord::<(), str>::to(&topic).partition(0).payload("b");
@@ -29,8 +28,7 @@ fn a_compacted_topic_refuses_a_record_without_key_and_the_transaction_can_only_b
     producer.begin_transaction().unwrap();
     tanist_tests::clients::send(&producer, &topic, 0, "b");
     assert!(producer.commit_transaction(Duration::from_secs(5)).is_err());
-    let second = broker.transactional(&id);
-    second.init_transactions(TIMEOUT).unwrap();
+    let second = broker.initialised(&id);
     transact(&second, &topic, &["c"]);
     broker.expect_committed(&topic, 0, &["a", "c"]);
 }
@@ -44,8 +42,7 @@ fn a_batch_beyond_the_limit_of_its_topic_is_too_large() {
     let refused = raw.produce(None, &topic, 0, batch(None, -1, false, &[&large]));
     assert_eq!(refused.error_code, MESSAGE_TOO_LARGE);
 
-    let producer = broker.transactional(&broker.unique("id"));
-    producer.init_transactions(TIMEOUT).unwrap();
+    let producer = broker.initialised(&broker.unique("id"));
     producer.begin_transaction().unwrap();
     let record = BaseRecord::<(), str>::to(&topic)
         .partition(0)
@@ -64,8 +61,7 @@ fn a_batch_beyond_the_limit_of_its_topic_is_too_large() {
 fn a_topic_that_is_only_compacted_deletes_no_records() {
     let broker = TestBroker::start();
     let topic = broker.topic(1, &[("cleanup.policy", "compact")]);
-    let producer = broker.transactional(&broker.unique("id"));
-    producer.init_transactions(TIMEOUT).unwrap();
+    let producer = broker.initialised(&broker.unique("id"));
     begin(&producer, &topic, &["a"]);
     producer.abort_transaction(TIMEOUT).unwrap();
     assert_eq!(

@@ -13,8 +13,7 @@ const EARLIEST: i64 = -2;
 fn a_commit_makes_the_records_of_all_partitions_visible() {
     let broker = TestBroker::start();
     let topic = broker.topic(2, &[]);
-    let producer = broker.transactional(&broker.unique("id"));
-    producer.init_transactions(TIMEOUT).unwrap();
+    let producer = broker.initialised(&broker.unique("id"));
     begin(&producer, &topic, &["a", "b"]);
     send(&producer, &topic, 1, "c");
     producer.flush(TIMEOUT).unwrap();
@@ -30,8 +29,7 @@ fn a_commit_makes_the_records_of_all_partitions_visible() {
 fn aborted_records_are_never_visible_to_read_committed() {
     let broker = TestBroker::start();
     let topic = broker.topic(1, &[]);
-    let producer = broker.transactional(&broker.unique("id"));
-    producer.init_transactions(TIMEOUT).unwrap();
+    let producer = broker.initialised(&broker.unique("id"));
     transact(&producer, &topic, &["a"]);
     begin(&producer, &topic, &["b"]);
     producer.abort_transaction(TIMEOUT).unwrap();
@@ -47,8 +45,7 @@ fn an_open_transaction_holds_back_what_others_write_behind_it() {
     let plain = broker.producer();
     send(&plain, &topic, 0, "before");
     plain.flush(TIMEOUT).unwrap();
-    let producer = broker.transactional(&broker.unique("id"));
-    producer.init_transactions(TIMEOUT).unwrap();
+    let producer = broker.initialised(&broker.unique("id"));
     begin(&producer, &topic, &["a"]);
     send(&plain, &topic, 0, "after");
     plain.flush(TIMEOUT).unwrap();
