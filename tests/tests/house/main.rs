@@ -119,10 +119,11 @@ const WORDS: &[WordRule] = &[
             "actors/**/clock.rs",
             "runtime/**/clock.rs",
             "cluster/broker/**/clock.rs",
+            "cluster/benches/",
             "tests/",
             "**/tests.rs",
         ],
-        why: "decisions take time as an argument, so that tests and simulations can move it; tests may measure",
+        why: "decisions take time as an argument, so that tests and simulations can move it; tests and benchmarks may measure",
     },
     WordRule {
         words: &["unsafe"],
