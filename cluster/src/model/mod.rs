@@ -36,14 +36,15 @@ struct Cluster {
     /// So many records are committed per shard. One is enough to see two owners commit the same.
     commits: u8,
     faults: Faults,
+    /// Who has all shards at first, and soon hands some of them over.
+    holder: MemberId,
 }
 
 impl Model for Cluster {
     type State = State;
     type Action = Action;
 
-    /// Members that are armed, under a first plan that gives everything to the first, so that it soon hands a
-    /// shard over.
+    /// Members that are armed, under a first plan.
     fn init_states(&self) -> Vec<State> {
         let mut log: Vec<Arc<Logged>> = Vec::new();
         let members: Vec<MemberId> = (0..NODES).map(MemberId).collect();
@@ -60,7 +61,7 @@ impl Model for Cluster {
             Logged::append(&mut log, Sent::new(armed));
         }
         let view = log.last().expect("they joined").view.clone();
-        let mut plan = Plan::single(&view, members[0], (0..self.shards).map(shard));
+        let mut plan = Plan::single(&view, self.holder, (0..self.shards).map(shard));
         plan.fenced.clear();
         plan.members = members.iter().copied().collect();
         Logged::append(&mut log, Sent::new(Record::Plan(plan)));
@@ -112,7 +113,8 @@ impl Model for Cluster {
                 state.handed_over || model.shards == 1
             }),
             Property::sometimes("a fenced node is refused", |model: &Self, state: &State| {
-                state.refused || model.faults.wrong_suspicions == 0
+                let possible = model.faults.wrong_suspicions > 0 && model.commits > 0;
+                state.refused || !possible
             }),
         ]
     }
@@ -126,16 +128,23 @@ const NONE: Faults = Faults {
 };
 
 fn check(shards: usize, commits: u8, faults: Faults) {
-    let model = Cluster {
+    check_model(Cluster {
         shards,
         commits,
         faults,
-    };
+        holder: MemberId(0),
+    });
+}
+
+fn check_model(model: Cluster) {
     let checker = model.checker().threads(2);
     let checker = checker.finish_when(HasDiscoveries::AnyFailures);
     let checker = checker.spawn_bfs().join();
     println!(
-        "{shards} shards, {commits} commits each, {faults:?}: {} states, {} steps deep",
+        "{} shards, {} commits each, {:?}: {} states, {} steps deep",
+        checker.model().shards,
+        checker.model().commits,
+        checker.model().faults,
         checker.unique_state_count(),
         checker.max_depth()
     );
@@ -181,6 +190,22 @@ fn a_node_that_lives_or_sleeps_is_taken_for_dead_and_wakes() {
     check(2, 1, faults);
 }
 
+/// Enough shards for two plans of one epoch to give one of them to different nodes that both may write. Permits alone
+/// are looked at.
+#[test]
+fn of_two_plans_that_follow_the_same_one_only_the_first_gives_permits() {
+    let faults = Faults {
+        wrong_suspicions: 1,
+        ..NONE
+    };
+    check_model(Cluster {
+        shards: 3,
+        commits: 0,
+        faults,
+        holder: MemberId(1),
+    });
+}
+
 #[test]
 fn a_node_replaces_its_producers_while_it_is_taken_for_dead() {
     let faults = Faults {
@@ -212,4 +237,9 @@ fn several_things_go_wrong_at_a_time() {
     check(1, 2, faults(0, 1, 1, 0));
     check(1, 2, faults(0, 0, 1, 1));
     check(1, 2, faults(0, 1, 0, 1));
+    check(2, 1, faults(2, 0, 0, 0));
+    check(2, 1, faults(1, 1, 0, 0));
+    check(2, 1, faults(0, 1, 1, 0));
+    check(1, 1, faults(1, 1, 1, 0));
+    check(1, 1, faults(1, 1, 0, 1));
 }
