@@ -97,7 +97,9 @@ pub struct Leave {
 pub struct Armed {
     /// Who.
     pub member: MemberId,
-    /// The how-manieth time, from 1.
+    /// The how-manieth time, from 1. Greater than in any record that was written before these producers were
+    /// initialised, also if that was about other workers: else a fence that came in between would count, and not
+    /// have reached them.
     pub generation: Generation,
 }
 
