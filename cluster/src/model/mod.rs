@@ -217,7 +217,7 @@ fn a_node_replaces_its_producers_while_it_is_taken_for_dead() {
 }
 
 #[test]
-#[ignore = "minutes and gigabytes: bin/test model"]
+#[ignore = "some minutes and 2 GB: bin/test model"]
 fn several_things_go_wrong_at_a_time() {
     let faults = |crashes, wrong_suspicions, rearms, leaves| Faults {
         crashes,
@@ -238,8 +238,4 @@ fn several_things_go_wrong_at_a_time() {
     check(1, 2, faults(0, 0, 1, 1));
     check(1, 2, faults(0, 1, 0, 1));
     check(2, 1, faults(2, 0, 0, 0));
-    check(2, 1, faults(1, 1, 0, 0));
-    check(2, 1, faults(0, 1, 1, 0));
-    check(1, 1, faults(1, 1, 1, 0));
-    check(1, 1, faults(1, 1, 0, 1));
 }
