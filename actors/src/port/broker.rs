@@ -57,6 +57,13 @@ pub trait Broker: Send + Sync + 'static {
         partitions: &'a [TopicPartition],
     ) -> PortFuture<'a, Result<BTreeMap<TopicPartition, std::ops::Range<Offset>>, BrokerError>>;
 
+    /// Where each partition ends, whatever its transactions come to (the high watermark). Whoever has read up to there
+    /// has seen all that was decided before the question, even where its markers were still on their way then.
+    fn high_watermarks<'a>(
+        &'a self,
+        partitions: &'a [TopicPartition],
+    ) -> PortFuture<'a, Result<BTreeMap<TopicPartition, Offset>, BrokerError>>;
+
     /// What `group` has committed, stable (no transaction pending on it), where it has.
     fn committed<'a>(
         &'a self,

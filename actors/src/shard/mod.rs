@@ -2,13 +2,15 @@
 //! commit contains yet.
 //!
 //! ```text
-//!               +-- failure, back-off --+
-//!               v                       |
-//! restoring -> running ----------> restarting -> broken
-//!     |           |  stop                          ^
-//!     |           +-> stopping -> stopped          |
-//!     +------------- truncated, foreign, full -----+
+//!      +-- failure, back-off --+
+//!      v                       |
+//!   running ----------> restarting -> broken
+//!      |  stop                          ^
+//!      +-> stopping                     |
+//!      +------ store full, ... ---------+
 //! ```
+//!
+//! What is before and after that, the replica knows that it belongs to: `worker/replica.rs`.
 
 mod beside;
 mod seal;
@@ -22,19 +24,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tanist_cluster::permit::Permit;
-use tanist_cluster::{Offset, ShardId};
+use tanist_cluster::{Epoch, Offset, ShardId};
 use tokio::sync::Notify;
 
 pub(crate) use beside::Beside;
 pub(crate) use seal::{Draft, Worth};
-pub(crate) use shell::{ShardActor, StopShard};
+pub(crate) use shell::RunningShard;
 pub use status::{InputStatus, ShardState, ShardStatus};
 
 use crate::agent::{AgentSpec, ShardContext};
 use crate::context::Context;
 use crate::group::GroupSpec;
 use crate::intake::Intake;
-use crate::port::{LocalPortFuture, TopicId, TopicPartition};
+use crate::port::{LocalPortFuture, Store, TopicId, TopicPartition};
 use crate::stage::Stage;
 use crate::table::{Inputs, Replay, Scope, Ticket};
 use crate::worker::{Desk, Guarantee, LaneCount};
@@ -50,6 +52,8 @@ pub(crate) struct AgentIntake {
 /// See the module. Belongs to its worker's thread.
 pub(crate) struct Shard {
     permit: Permit,
+    /// Under which plan it was given to this node.
+    epoch: Epoch,
     group: Arc<GroupSpec>,
     desk: Rc<Desk>,
     context: ShardContext,
@@ -74,11 +78,24 @@ pub(crate) struct Shard {
     /// The record in whose handler a lane was cut off.
     interrupted: RefCell<Option<(TopicPartition, Offset)>>,
     state: RefCell<ShardState>,
+    broke: Notify,
+    /// Where its store is after the last commit; none if it has no tables.
+    stored: Cell<Option<Offset>>,
+    debut: Cell<Debut>,
+}
+
+/// How far a shard is to its first commit of finished records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Debut {
+    Awaited,
+    Sealed,
+    Over,
 }
 
 /// What a shard is made of.
 pub(crate) struct ShardParts {
     pub(crate) permit: Permit,
+    pub(crate) epoch: Epoch,
     pub(crate) group: Arc<GroupSpec>,
     pub(crate) desk: Rc<Desk>,
     pub(crate) context: ShardContext,
@@ -94,8 +111,10 @@ impl Shard {
             agents: parts.intakes.iter().map(progress).collect(),
             ..parts.replay.state().inputs.clone()
         };
+        let stored = position(&parts.replay);
         Rc::new(Self {
             permit: parts.permit,
+            epoch: parts.epoch,
             group: parts.group,
             desk: parts.desk,
             context: parts.context,
@@ -113,11 +132,23 @@ impl Shard {
             stop: Arc::new(Notify::new()),
             interrupted: RefCell::default(),
             state: RefCell::new(ShardState::Running),
+            broke: Notify::new(),
+            stored: Cell::new(stored),
+            debut: Cell::new(Debut::Awaited),
         })
     }
 
     pub(crate) fn id(&self) -> &ShardId {
         self.permit.shard()
+    }
+
+    pub(crate) fn store(&self) -> Arc<dyn Store> {
+        self.context.store()
+    }
+
+    /// How changelog records change its store, when it has ended and no commit is in flight.
+    pub(crate) fn take_replay(&self) -> Option<Replay> {
+        self.replay.borrow_mut().take()
     }
 
     pub(crate) fn scope(&self) -> &Scope {
@@ -240,6 +271,12 @@ impl Shard {
         tracing::error!(shard = %self.id(), "{reason}; the shard has stopped, the others go on");
         self.stop();
         self.set_state(ShardState::Broken { reason });
+        self.broke.notify_one();
+    }
+
+    /// Until the shard has broken down.
+    pub(crate) async fn broke(&self) {
+        self.broke.notified().await;
     }
 
     pub(crate) fn is_broken(&self) -> bool {
@@ -268,6 +305,15 @@ impl Shard {
     fn committed_inputs(&self) -> BTreeMap<String, Offset> {
         self.committed.borrow().clone()
     }
+}
+
+/// The sum over all changelogs.
+fn position(replay: &Replay) -> Option<Offset> {
+    let changelogs = replay.state().changelogs.values();
+    changelogs
+        .map(|next| next.0)
+        .reduce(|a, b| a + b)
+        .map(Offset)
 }
 
 fn positions(inputs: &Inputs) -> BTreeMap<String, Offset> {

@@ -5,11 +5,12 @@ use std::rc::Rc;
 
 use tanist_cluster::Offset;
 
-use super::{AgentIntake, Beside, Shard};
+use super::{AgentIntake, Beside, Debut, Shard};
 use crate::port::{OffsetCommit, StateCommit, TopicId, TopicPartition};
 use crate::stage::{Stage, Target};
 use crate::table::{INPUTS_KEY, Inputs, TableError};
 use crate::tracker::Progress;
+use crate::worker::Stage as MoveStage;
 
 /// What is worth a commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,10 +46,14 @@ impl Shard {
         let is_due = match worth {
             Worth::Work => written || moved && finished,
             Worth::Positions => written || moved,
-            Worth::Nothing => true,
+            // Nothing of a shard that stops may be under way when its last commit is done.
+            Worth::Nothing => written || moved || !self.is_stopping(),
         };
         if !is_due {
             return Ok(());
+        }
+        if (written || finished) && self.debut.get() == Debut::Awaited {
+            self.debut.set(Debut::Sealed);
         }
         let mark = draft.stage.mark();
         draft.stage.absorb(&mut self.outputs.borrow_mut());
@@ -71,7 +76,13 @@ impl Shard {
 
     /// The commit that this shard was in has succeeded.
     pub(crate) fn committed(&self, state: Option<StateCommit>) {
+        if self.debut.get() == Debut::Sealed {
+            self.debut.set(Debut::Over);
+            let reports = self.desk.reports();
+            reports.stage(self.id(), self.epoch, MoveStage::FirstCommit);
+        }
         if let Some(state) = state {
+            self.stored.set(super::position(&state.replay));
             *self.replay.borrow_mut() = Some(state.replay);
         }
         *self.committed.borrow_mut() = super::positions(&self.sealed.borrow());

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use actix::fut::wrap_future;
 use actix::prelude::*;
 use futures_util::FutureExt;
+use futures_util::future::Shared;
 use tokio::sync::oneshot;
 
 use super::{Shard, ShardState};
@@ -24,21 +25,63 @@ struct Supervised {
     running: usize,
 }
 
+/// A shard at work. Dropped, it ends at once.
+pub(crate) struct RunningShard {
+    actor: Addr<ShardActor>,
+    ended: Shared<oneshot::Receiver<()>>,
+}
+
+impl RunningShard {
+    /// Starts the lanes of its agents.
+    pub(crate) fn start(shard: &Rc<Shard>) -> Self {
+        let (tell, ended) = oneshot::channel();
+        Self {
+            actor: ShardActor::new(shard.clone(), tell).start(),
+            ended: ended.shared(),
+        }
+    }
+
+    /// Lets all lanes finish what they have in hand, and end; then nothing of it is left.
+    pub(crate) fn stop(&self) -> impl Future<Output = ()> + use<> {
+        // As in `drop`.
+        let _ = self.actor.clone().try_send(StopShard);
+        let ended = self.ended.clone();
+        async move {
+            // Nothing is sent: it ends by being dropped.
+            let _ = ended.await;
+        }
+    }
+}
+
+impl Drop for RunningShard {
+    fn drop(&mut self) {
+        // A full mailbox is none of a new address; a closed one is that of an actor that is gone.
+        let _ = self.actor.clone().try_send(EndShard);
+    }
+}
+
 /// See the module.
-pub(crate) struct ShardActor {
+struct ShardActor {
     shard: Rc<Shard>,
     policy: Policy,
     agents: Vec<Supervised>,
-    stopped: Vec<oneshot::Sender<()>>,
+    is_stopping: bool,
+    /// Dropped last: whoever waits for that knows that the shard is let go of.
+    _ended: oneshot::Sender<()>,
 }
 
-/// Stop in an orderly way: answered when all lanes have finished what they had in hand.
+/// End when all lanes have finished what they have in hand.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(crate) struct StopShard;
+struct StopShard;
+
+/// End at once.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct EndShard;
 
 impl ShardActor {
-    pub(crate) fn new(shard: Rc<Shard>) -> Self {
+    fn new(shard: Rc<Shard>, ended: oneshot::Sender<()>) -> Self {
         let mut intakes = 0..;
         let agents = shard.group.agents().map(|(topic, spec)| Supervised {
             spec: spec.clone(),
@@ -51,7 +94,8 @@ impl ShardActor {
             agents: agents.collect(),
             shard,
             policy: Policy::default(),
-            stopped: Vec::new(),
+            is_stopping: false,
+            _ended: ended,
         }
     }
 
@@ -91,7 +135,7 @@ impl ShardActor {
         let agent = &mut self.agents[index];
         agent.running -= 1;
         let failure = match exit {
-            LaneExit::Stopped => return self.tell_if_stopped(),
+            LaneExit::Stopped => return self.end_if_stopped(ctx),
             LaneExit::Failed(failure) => failure,
         };
         // Instances of one agent share its fate: each may have seen half of something.
@@ -141,15 +185,12 @@ impl ShardActor {
             agent.running = 0;
         }
         self.shard.break_down(reason);
-        self.tell_if_stopped();
+        self.end_if_stopped(ctx);
     }
 
-    fn tell_if_stopped(&mut self) {
-        if self.agents.iter().all(|agent| agent.running == 0) {
-            for waiting in self.stopped.drain(..) {
-                // Whoever asked may be gone.
-                let _ = waiting.send(());
-            }
+    fn end_if_stopped(&self, ctx: &mut Context<Self>) {
+        if self.is_stopping && self.agents.iter().all(|agent| agent.running == 0) {
+            ctx.stop();
         }
     }
 }
@@ -165,16 +206,19 @@ impl Actor for ShardActor {
 }
 
 impl Handler<StopShard> for ShardActor {
-    type Result = ResponseFuture<()>;
+    type Result = ();
 
-    fn handle(&mut self, _: StopShard, _: &mut Context<Self>) -> ResponseFuture<()> {
-        let (stopped, all_stopped) = oneshot::channel();
-        self.stopped.push(stopped);
+    fn handle(&mut self, _: StopShard, ctx: &mut Context<Self>) {
+        self.is_stopping = true;
         self.shard.stop();
-        self.tell_if_stopped();
-        Box::pin(async move {
-            // An error means that the actor is gone, and its lanes with it.
-            let _ = all_stopped.await;
-        })
+        self.end_if_stopped(ctx);
+    }
+}
+
+impl Handler<EndShard> for ShardActor {
+    type Result = ();
+
+    fn handle(&mut self, _: EndShard, ctx: &mut Context<Self>) {
+        ctx.terminate();
     }
 }

@@ -5,13 +5,14 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use tanist_cluster::heartbeat::Copy;
 use tanist_cluster::{Offset, ShardId};
 
 use super::Shard;
 
 /// How a shard is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "state", rename_all = "lowercase")]
+#[serde(tag = "state", rename_all = "snake_case")]
 pub enum ShardState {
     /// Its store is being brought up to the end of its changelogs.
     Restoring {
@@ -20,6 +21,10 @@ pub enum ShardState {
         /// Offsets between where it began and the end, an upper bound of the records.
         of: u64,
     },
+    /// Following its changelogs, as a standby or a warm-up, or until it gets its permit.
+    Standby,
+    /// It has its permit, and reads the rest of its changelogs.
+    CatchingUp,
     /// At work.
     Running,
     /// An agent failed; it is made anew after a back-off.
@@ -46,6 +51,8 @@ impl fmt::Display for ShardState {
             Self::Restoring { records, of } => {
                 write!(f, "restoring, {records} of at most {of} records")
             }
+            Self::Standby => f.write_str("standby"),
+            Self::CatchingUp => f.write_str("catching up"),
             Self::Running => f.write_str("running"),
             Self::Restarting {
                 agent,
@@ -83,6 +90,21 @@ pub struct ShardStatus {
     pub inputs: BTreeMap<String, InputStatus>,
     /// Records handled since it became active here.
     pub records: u64,
+    /// How far its store is: the sum over its changelogs. None while that is not known, or if it has no tables.
+    pub copy: Option<Copy>,
+}
+
+impl ShardStatus {
+    /// Of a shard that is not at work here.
+    pub(crate) fn without_work(shard: &ShardId, state: ShardState) -> Self {
+        Self {
+            shard: shard.clone(),
+            state,
+            inputs: BTreeMap::new(),
+            records: 0,
+            copy: None,
+        }
+    }
 }
 
 impl Shard {
@@ -102,6 +124,10 @@ impl Shard {
             state: self.state.borrow().clone(),
             inputs: inputs.collect(),
             records: self.records.get(),
+            copy: self.stored.get().map(|position| Copy {
+                position,
+                lag_records: 0,
+            }),
         }
     }
 

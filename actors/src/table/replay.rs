@@ -50,9 +50,6 @@ pub struct StoreState {
     /// The last commit that was seen in each changelog.
     #[serde(default)]
     pub commits: BTreeMap<Arc<str>, u64>,
-    /// A restore is under way: positions may be in the middle of a commit.
-    #[serde(default)]
-    pub restoring: bool,
 }
 
 /// A changelog that lacks what was committed to it.
@@ -74,7 +71,6 @@ impl StoreState {
             inputs: Inputs::default(),
             changelogs: BTreeMap::new(),
             commits: BTreeMap::new(),
-            restoring: false,
         }
     }
 
@@ -155,6 +151,15 @@ pub fn escape(key: &[u8], into: &mut Vec<u8>) {
     into.extend_from_slice(key);
 }
 
+/// Turns a changelog key back into a table's; `None` if it is a reserved one.
+fn unescape(key: &[u8]) -> Option<&[u8]> {
+    match key {
+        [0xff, 0xff, ..] => Some(&key[1..]),
+        [0xff, ..] => None,
+        _ => Some(key),
+    }
+}
+
 /// Reads changelog records and collects what they mean for the store.
 pub struct Replay {
     changelogs: Arc<[Changelog]>,
@@ -180,10 +185,8 @@ impl Replay {
         value: Option<&[u8]>,
     ) -> Result<(), StoreError> {
         let Changelog { topic, prefix } = &self.changelogs[changelog];
-        let key = match key {
-            [0xff, 0xff, ..] => &key[1..],
-            [0xff, ..] => return self.inputs(changelog, key, value),
-            _ => key,
+        let Some(key) = unescape(key) else {
+            return self.inputs(changelog, key, value);
         };
         match value {
             None => self.changes.delete(prefix, key),
@@ -224,9 +227,10 @@ impl Replay {
         Ok(())
     }
 
-    /// Whether a restore is under way.
-    pub(crate) fn restoring(&mut self, under_way: bool) {
-        self.state.restoring = under_way;
+    /// The store's key for a changelog record; `None` if it is about no key of a table.
+    pub(crate) fn store_key(&self, changelog: usize, key: &[u8]) -> Option<Vec<u8>> {
+        let key = unescape(key)?;
+        Some([&self.changelogs[changelog].prefix, key].concat())
     }
 
     /// All of that changelog below `next` has been taken in.

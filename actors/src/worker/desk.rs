@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
+use super::report::Reports;
 use super::settings::{Guarantee, WorkerSettings};
 use crate::context::Context;
 use crate::port::{Clock, TopicId};
@@ -14,18 +15,6 @@ use crate::stage::Stage;
 use crate::table::CacheBudget;
 use crate::topic::Topics;
 use tanist_cluster::ShardId;
-
-/// Where a worker's news go; called on the worker's thread.
-pub trait Reports: Send + Sync {
-    /// A shard has changed, or its worker has committed.
-    fn shard(&self, status: ShardStatus);
-    /// A shard is not here any more.
-    fn gone(&self, shard: &ShardId);
-    /// The worker sends to this topic; said once, before the first record is visible.
-    fn writes(&self, topic: &Arc<str>);
-    /// A commit succeeded.
-    fn commit(&self, commit: &super::CommitReport);
-}
 
 /// See the module.
 pub(crate) struct Desk {

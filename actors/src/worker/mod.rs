@@ -4,11 +4,17 @@
 //! A worker that cannot commit ends, and with it all that was not committed: its node makes a new one, under a new
 //! producer, whose shards go on from what the log holds.
 
-mod activate;
+mod copy;
 mod desk;
-mod restore;
+mod error;
+mod inputs;
+mod replica;
+mod replicas;
+mod report;
 mod settings;
 mod shell;
+mod tail;
+mod task;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,20 +22,19 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use tanist_cluster::permit::ProducerPermit;
-use tanist_cluster::{ShardId, WorkerIndex};
+use tanist_cluster::{GroupName, MemberId, ShardId, WorkerIndex};
 use tokio::sync::oneshot;
 
-pub use desk::Reports;
 pub(crate) use desk::{Desk, Idle, LaneCount};
+pub use report::{CommitReport, Reports, Stage};
 pub(crate) use settings::{Due, Facts, due};
 pub use settings::{Guarantee, WorkerSettings};
 pub use shell::{Thread, Unfinished, WorkerHandle};
 
+use crate::group::GroupSpec;
 use crate::port::{Broker, Clock, Commit, CommitError, Log, LogBuilder, Stores, TopicId};
 use crate::shard::{Draft, Shard, ShardStatus, Worth};
-use crate::stage::Stage;
 use crate::topic::Topics;
 
 /// What a worker is made of. Can be sent to its thread.
@@ -38,6 +43,10 @@ pub struct WorkerParts {
     pub index: WorkerIndex,
     /// The app's id: its consumer group.
     pub app: Arc<str>,
+    /// Whose worker it is.
+    pub me: MemberId,
+    /// What the shards of each group run.
+    pub groups: Arc<BTreeMap<GroupName, Arc<GroupSpec>>>,
     /// How it works.
     pub settings: WorkerSettings,
     /// The app's topics.
@@ -62,35 +71,27 @@ struct Flush {
     done: oneshot::Sender<()>,
 }
 
-/// A commit that has succeeded.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CommitReport {
-    /// By whom.
-    pub worker: WorkerIndex,
-    /// Outputs and changelog records in it.
-    pub records: usize,
-    /// Their bytes.
-    pub bytes: usize,
-    /// From the seal to the answer.
-    pub took: Duration,
-}
-
 /// See the module. Belongs to its thread.
 pub struct Worker {
     index: WorkerIndex,
     app: Arc<str>,
+    me: MemberId,
+    groups: Arc<BTreeMap<GroupName, Arc<GroupSpec>>>,
     desk: Rc<Desk>,
     broker: Arc<dyn Broker>,
     log: Box<dyn Log>,
     _producer: ProducerPermit,
     stores: Arc<dyn Stores>,
+    /// Set when it can commit no more: how far its shards had come.
+    unfinished: RefCell<Option<Vec<ShardStatus>>>,
+    /// Those at work.
     shards: RefCell<BTreeMap<ShardId, Rc<Shard>>>,
     /// Who waits until all that is finished is committed.
     flushes: RefCell<Vec<Flush>>,
     /// The topics that it has sent to.
     written: RefCell<BTreeSet<TopicId>>,
     /// Memory of the last commit, for the next.
-    spare: RefCell<Stage>,
+    spare: RefCell<crate::stage::Stage>,
     /// Held while outputs are being published (`at_least_once`), which happens in order.
     publishing: tokio::sync::Mutex<()>,
 }
@@ -101,11 +102,14 @@ impl Worker {
         Rc::new(Self {
             index: parts.index,
             app: parts.app,
+            me: parts.me,
+            groups: parts.groups,
             desk: Desk::new(parts.settings, parts.topics, parts.clock, parts.reports),
             broker: parts.broker,
             log: parts.log.build(),
             _producer: parts.producer,
             stores: parts.stores,
+            unfinished: RefCell::default(),
             shards: RefCell::default(),
             flushes: RefCell::default(),
             written: RefCell::default(),
@@ -134,25 +138,37 @@ impl Worker {
     }
 
     async fn commit_soon(&self, worth: Worth) -> bool {
+        if self.unfinished.borrow().is_some() {
+            return false;
+        }
         let (done, flushed) = oneshot::channel();
         self.flushes.borrow_mut().push(Flush { worth, done });
         self.desk.commit_now();
         flushed.await.is_ok()
     }
 
-    /// Drops all shards and what they have not committed.
-    pub(crate) fn abandon(&self) {
-        for shard in std::mem::take(&mut *self.shards.borrow_mut()).into_keys() {
-            self.desk.reports().gone(&shard);
-        }
+    fn add(&self, shard: &Rc<Shard>) {
+        let mut shards = self.shards.borrow_mut();
+        shards.insert(shard.id().clone(), shard.clone());
     }
 
-    pub(crate) fn report(&self, status: ShardStatus) {
-        self.desk.report(status);
+    fn remove(&self, shard: &ShardId) {
+        self.shards.borrow_mut().remove(shard);
     }
 
-    /// What can be told of its shards now.
+    /// It can commit no more.
+    pub(crate) fn end(&self) {
+        let unfinished = self.statuses();
+        self.unfinished.replace(Some(unfinished));
+        // Who waits for a commit is told by that.
+        self.flushes.take();
+    }
+
+    /// What can be told of its shards now, or could when it ended.
     pub(crate) fn statuses(&self) -> Vec<ShardStatus> {
+        if let Some(unfinished) = &*self.unfinished.borrow() {
+            return unfinished.clone();
+        }
         let shards = self.shards.borrow();
         shards.values().map(|shard| shard.status()).collect()
     }
@@ -217,7 +233,7 @@ impl Worker {
         Ok(())
     }
 
-    fn note_topics(&self, stage: &Stage) {
+    fn note_topics(&self, stage: &crate::stage::Stage) {
         let mut written = self.written.borrow_mut();
         for record in &stage.records {
             if written.insert(record.topic) {
@@ -244,7 +260,7 @@ impl Worker {
 
     fn commit_of(
         &self,
-        stage: Stage,
+        stage: crate::stage::Stage,
         offsets: Vec<crate::port::OffsetCommit>,
         states: Vec<crate::port::StateCommit>,
     ) -> Commit {
@@ -276,7 +292,7 @@ impl Worker {
     fn keep_memory(&self, mut records: Vec<crate::port::CommitRecord>, mut bytes: Vec<u8>) {
         records.clear();
         bytes.clear();
-        *self.spare.borrow_mut() = Stage { records, bytes };
+        *self.spare.borrow_mut() = crate::stage::Stage { records, bytes };
     }
 
     /// `at_least_once`: outputs leave as soon as they are there.

@@ -1,18 +1,18 @@
 //! [`WorkerActor`]: the worker as an actor: activates shards, stops them, and tells its node when it can commit no more.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use actix::prelude::*;
 use tanist_cluster::ShardId;
-use tanist_cluster::permit::Permit;
+use tanist_cluster::view::View;
 use tokio::sync::oneshot;
 
+use super::replicas::Replicas;
 use super::{Worker, WorkerParts};
-use crate::group::GroupSpec;
 use crate::port::CommitError;
-use crate::shard::{ShardActor, ShardState, ShardStatus, StopShard};
+use crate::shard::ShardStatus;
 
 /// Where a worker runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,11 +55,15 @@ impl WorkerHandle {
         }
     }
 
-    /// Makes a shard active on it. What becomes of that is in the reports.
-    pub fn activate(&self, permit: Permit, group: Arc<GroupSpec>) {
+    /// The control log was read further, to `view`. `mine` are the shards whose replicas are on this worker; a replica whose
+    /// shard is not among them any more ends, and says so by [`Reports::gone`]. What the worker has to do, it finds out by
+    /// itself; what becomes of that is in the reports.
+    ///
+    /// [`Reports::gone`]: super::Reports::gone
+    pub fn follow(&self, view: Arc<View>, mine: Arc<BTreeSet<ShardId>>) {
         // The mailbox of the one sender that the node is has room; a worker that has ended has said so.
-        if self.worker.try_send(Activate { permit, group }).is_err() {
-            tracing::debug!("a shard was given to a worker that has ended");
+        if self.worker.try_send(Follow { view, mine }).is_err() {
+            tracing::debug!("a view was given to a worker that has ended");
         }
     }
 
@@ -90,17 +94,17 @@ impl Drop for WorkerHandle {
 /// See the module.
 struct WorkerActor {
     worker: Rc<Worker>,
-    shards: BTreeMap<ShardId, Addr<ShardActor>>,
+    replicas: Rc<Replicas>,
     /// Told why the worker has ended.
     ended: Option<oneshot::Sender<CommitError>>,
 }
 
-/// Make a shard active.
+/// The control log was read further.
 #[derive(Message)]
 #[rtype(result = "()")]
-struct Activate {
-    permit: Permit,
-    group: Arc<GroupSpec>,
+struct Follow {
+    view: Arc<View>,
+    mine: Arc<BTreeSet<ShardId>>,
 }
 
 /// Finish what is in hand, commit it, and end.
@@ -113,14 +117,15 @@ struct Stop;
 #[rtype(result = "bool")]
 struct Settle;
 
-/// More shards than a node gives to one worker in one go: every one of them is a message.
+/// More views than a node has while a worker is busy: with so many, it does not live any more.
 const MAILBOX: usize = 1 << 16;
 
 impl WorkerActor {
     fn new(parts: WorkerParts, ended: oneshot::Sender<CommitError>) -> Self {
+        let worker = Worker::new(parts);
         Self {
-            worker: Worker::new(parts),
-            shards: BTreeMap::new(),
+            replicas: Replicas::new(worker.clone()),
+            worker,
             ended: Some(ended),
         }
     }
@@ -133,8 +138,8 @@ impl Actor for WorkerActor {
         ctx.set_mailbox_capacity(MAILBOX);
         let run = self.worker.clone().run().into_actor(self);
         ctx.spawn(run.map(|error, actor, ctx| {
-            actor.shards.clear();
-            actor.worker.abandon();
+            actor.worker.end();
+            actor.replicas.end();
             if let Some(ended) = actor.ended.take() {
                 // The node may be gone.
                 let _ = ended.send(error);
@@ -144,31 +149,11 @@ impl Actor for WorkerActor {
     }
 }
 
-impl Handler<Activate> for WorkerActor {
+impl Handler<Follow> for WorkerActor {
     type Result = ();
 
-    fn handle(&mut self, activate: Activate, ctx: &mut Context<Self>) {
-        let (worker, shard) = (self.worker.clone(), activate.permit.shard().clone());
-        let activated = async move { worker.activate(activate.permit, activate.group).await };
-        ctx.spawn(
-            activated
-                .into_actor(self)
-                .map(move |activated, actor, _| match activated {
-                    Ok(active) => {
-                        actor.shards.insert(shard, ShardActor::new(active).start());
-                    }
-                    Err(error) => {
-                        tracing::error!(%shard, "{error}");
-                        let reason = error.to_string();
-                        actor.worker.report(ShardStatus {
-                            shard,
-                            state: ShardState::Broken { reason },
-                            inputs: BTreeMap::new(),
-                            records: 0,
-                        });
-                    }
-                }),
-        );
+    fn handle(&mut self, Follow { view, mine }: Follow, _: &mut Context<Self>) {
+        self.replicas.follow(view, &mine);
     }
 }
 
@@ -185,16 +170,11 @@ impl Handler<Stop> for WorkerActor {
     type Result = ResponseFuture<Result<(), Unfinished>>;
 
     fn handle(&mut self, _: Stop, _: &mut Context<Self>) -> Self::Result {
-        let stopping: Vec<_> = self
-            .shards
-            .values()
-            .map(|shard| shard.send(StopShard))
-            .collect();
+        let stopping = self.replicas.stop();
         let worker = self.worker.clone();
         Box::pin(async move {
             for stopped in stopping {
-                // An error means that the shard is gone already.
-                let _ = stopped.await;
+                stopped.await;
             }
             let shards = worker.statuses();
             match worker.flush().await {

@@ -121,7 +121,8 @@ pub(super) fn topics_of(
 pub(super) type Topics = BTreeMap<Arc<str>, TopicInfo>;
 
 /// The offset that each partition has at `position`, which is its beginning or its end: a look-up by time, for which
-/// Kafka gives the two a number each. At read_committed, which is the client's level, the end is the last stable offset.
+/// Kafka gives the two a number each. What the end is, the client's isolation level decides: the last stable offset or the
+/// high watermark.
 fn offsets_at(
     client: &BaseConsumer<Context>,
     partitions: &[TopicPartition],
@@ -221,6 +222,20 @@ impl Broker for Kafka {
             let end = offsets_at(&shared.admin, &partitions, Position::End, limit)?;
             let ranges = first.into_iter().zip(end).map(|(first, end)| first..end);
             KafkaResult::Ok(partitions.iter().cloned().zip(ranges).collect())
+        }))
+    }
+
+    fn high_watermarks<'a>(
+        &'a self,
+        partitions: &'a [TopicPartition],
+    ) -> PortFuture<'a, Result<BTreeMap<TopicPartition, Offset>, BrokerError>> {
+        let partitions = partitions.to_vec();
+        Box::pin(self.shared.ask("look up offsets", move |shared, limit| {
+            if partitions.is_empty() {
+                return Ok(BTreeMap::new());
+            }
+            let ends = offsets_at(&shared.ends, &partitions, Position::End, limit)?;
+            KafkaResult::Ok(partitions.iter().cloned().zip(ends).collect())
         }))
     }
 

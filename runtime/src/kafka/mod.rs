@@ -58,6 +58,8 @@ struct Shared {
     link: Arc<Link>,
     /// Asks, and reads nothing: questions on a client that fetches wait behind its long polls.
     admin: BaseConsumer<Context>,
+    /// Asks for high watermarks: a client has one isolation level, for its questions too.
+    ends: BaseConsumer<Context>,
     /// Those whose common queues are served by [`upkeep`].
     consumers: Mutex<Vec<Arc<Consumer>>>,
     /// Reads for the node itself. Made when it is first needed, as is the publisher.
@@ -78,14 +80,17 @@ impl Kafka {
             return Err(refused("start the Kafka client", faults.join("; ")));
         }
         let link = Arc::new(Link::new(&settings.brokers));
-        let admin = settings
-            .admin(&settings.group)
-            .create_with_context(Context::new("admin", link.clone()))
-            .map_err(|error| refused("start the Kafka client", error))?;
+        let client = |config: ClientConfig, name| {
+            let client = config.create_with_context(Context::new(name, link.clone()));
+            client.map_err(|error| refused("start the Kafka client", error))
+        };
+        let admin = client(settings.admin(&settings.group), "admin")?;
+        let ends = client(settings.watermarks(), "ends")?;
         let shared = Arc::new(Shared {
             settings,
             link,
             admin,
+            ends,
             consumers: Mutex::default(),
             own: Mutex::default(),
             appender: Mutex::default(),

@@ -180,6 +180,13 @@ impl KafkaSettings {
         config
     }
 
+    /// For a client that only asks for high watermarks.
+    pub(super) fn watermarks(&self) -> ClientConfig {
+        let mut config = self.admin(&self.group);
+        config.set("isolation.level", "read_uncommitted");
+        config
+    }
+
     /// For a producer that sends each record once and answers with its fate. An idempotent one would begin half a second
     /// after it was made, and that at the start of every node.
     pub(super) fn appender(&self) -> ClientConfig {

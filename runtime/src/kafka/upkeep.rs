@@ -30,6 +30,7 @@ fn run(shared: &Weak<Shared>) {
         for _ in 0..EVENTS_AT_ONCE {
             // Whatever it is, `Context` has been told.
             let _ = shared.admin.poll(Duration::ZERO);
+            let _ = shared.ends.poll(Duration::ZERO);
         }
         for consumer in shared.consumers_in_use() {
             consumer.serve();

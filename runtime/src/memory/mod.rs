@@ -29,7 +29,7 @@ use tanist_actors::port::{
     Broker, BrokerError, Clock, CommittedOffset, LogBuilder, LogError, PortFuture, Source,
     TopicInfo, TopicPartition, TopicSpec,
 };
-use tanist_broker::{BrokerError as Refusal, BrokerPort, NewRecord, TopicConfig};
+use tanist_broker::{Bounds, BrokerError as Refusal, BrokerPort, NewRecord, TopicConfig};
 use tanist_cluster::{Offset, TransactionalId};
 use tokio::sync::Notify;
 
@@ -98,6 +98,24 @@ impl MemoryBroker {
     /// The broker itself: to order faults, to write and look past the ports.
     pub fn port(&self) -> &BrokerPort {
         &self.wire.port
+    }
+
+    /// What `of` takes from the bounds of each partition.
+    async fn bounds<T>(
+        &self,
+        partitions: &[TopicPartition],
+        of: impl Fn(Bounds) -> T,
+    ) -> Result<BTreeMap<TopicPartition, T>, BrokerError> {
+        let mut found = BTreeMap::new();
+        for partition in partitions {
+            let address = address(partition);
+            let bounds = self.wire.insist(|port, now| port.bounds(&address, now));
+            let bounds = bounds
+                .await
+                .map_err(|refusal| failed(refusal, format!("tell the offsets of {partition}")))?;
+            found.insert(partition.clone(), of(bounds));
+        }
+        Ok(found)
     }
 
     fn source(&self, partition: &TopicPartition, from: Offset, ready: Arc<Notify>) -> MemorySource {
@@ -173,19 +191,15 @@ impl Broker for MemoryBroker {
         &'a self,
         partitions: &'a [TopicPartition],
     ) -> PortFuture<'a, Result<BTreeMap<TopicPartition, Range<Offset>>, BrokerError>> {
-        Box::pin(async move {
-            let mut offsets = BTreeMap::new();
-            for partition in partitions {
-                let address = address(partition);
-                let bounds = self.wire.insist(|port, now| port.bounds(&address, now));
-                let bounds = bounds.await.map_err(|refusal| {
-                    failed(refusal, format!("tell the offsets of {partition}"))
-                })?;
-                let range = Offset(bounds.start)..Offset(bounds.last_stable);
-                offsets.insert(partition.clone(), range);
-            }
-            Ok(offsets)
-        })
+        let range = |bounds: Bounds| Offset(bounds.start)..Offset(bounds.last_stable);
+        Box::pin(self.bounds(partitions, range))
+    }
+
+    fn high_watermarks<'a>(
+        &'a self,
+        partitions: &'a [TopicPartition],
+    ) -> PortFuture<'a, Result<BTreeMap<TopicPartition, Offset>, BrokerError>> {
+        Box::pin(self.bounds(partitions, |bounds| Offset(bounds.end)))
     }
 
     fn committed<'a>(

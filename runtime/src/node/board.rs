@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tanist_actors::shard::ShardStatus;
-use tanist_actors::worker::{CommitReport, Reports};
-use tanist_cluster::ShardId;
+use tanist_actors::worker::{CommitReport, Reports, Stage};
+use tanist_cluster::control::Record;
+use tanist_cluster::{Epoch, ShardId};
 use tokio::sync::watch;
 
 /// Commits since the node started.
@@ -93,6 +94,13 @@ impl Reports for Board {
     fn gone(&self, shard: &ShardId) {
         self.entries().shards.remove(shard);
         self.changed();
+    }
+
+    /// The one node gives its shards up by leaving.
+    fn release(&self, _: Record) {}
+
+    fn stage(&self, shard: &ShardId, epoch: Epoch, stage: Stage) {
+        tracing::debug!(%shard, %epoch, ?stage, "moves");
     }
 
     fn writes(&self, topic: &Arc<str>) {

@@ -181,6 +181,7 @@ mod tests {
                 })
                 .collect(),
             records: 0,
+            copy: None,
         };
         (0..).zip(&committed).map(shard).collect()
     }

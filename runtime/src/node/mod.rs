@@ -7,19 +7,22 @@ mod control;
 mod stop;
 mod stores;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use tanist_actors::group::GroupSpec;
 use tanist_actors::port::{Broker, BrokerError, Clock, CommitError, LogBuilder, Stores};
 use tanist_actors::worker::{Thread, WorkerHandle, WorkerParts, WorkerSettings};
 use tanist_cluster::control::{Armed, Join, Record, USUAL_WEIGHT};
 use tanist_cluster::plan::Plan;
 use tanist_cluster::startup::{Step, startup};
 use tanist_cluster::view::Standing;
-use tanist_cluster::{Generation, MemberId, NodeName, ShardId, TransactionalId, WorkerIndex};
+use tanist_cluster::{
+    Generation, GroupName, MemberId, NodeName, ShardId, TransactionalId, WorkerIndex,
+};
 use tokio::sync::{oneshot, watch};
 use uuid::Uuid;
 
@@ -198,6 +201,10 @@ impl Node {
                     if self.is_outside() {
                         return Ok(self.fenced());
                     }
+                    let view = Arc::new(self.control.view().clone());
+                    for (worker, handle) in &self.workers {
+                        handle.follow(view.clone(), Arc::new(self.shards_of(*worker)));
+                    }
                 }
                 Some((worker, error)) = self.ended.next() => {
                     self.workers.remove(&worker);
@@ -329,6 +336,8 @@ impl Node {
         let parts = WorkerParts {
             index: worker,
             app: self.parts.app.id().into(),
+            me: self.me,
+            groups: self.groups(),
             settings: self.parts.settings.clone(),
             topics: self.topology.topics.clone(),
             broker: self.parts.broker.clone(),
@@ -339,24 +348,22 @@ impl Node {
             reports: self.parts.board.clone(),
         };
         let handle = WorkerHandle::start(parts, self.parts.thread, tell);
-        for shard in self.shards_of(worker) {
-            let group = self
-                .topology
-                .groups
-                .iter()
-                .find(|group| group.name == shard.group);
-            if let (Some(group), Some(permit)) = (group, view.permit(&shard, self.me)) {
-                handle.activate(permit, group.clone());
-            }
-        }
+        let view = Arc::new(self.control.view().clone());
+        handle.follow(view, Arc::new(self.shards_of(worker)));
         self.workers.insert(worker, handle);
         self.ended
             .push(Box::pin(async move { (worker, ended.await.ok()) }));
         true
     }
 
+    fn groups(&self) -> Arc<BTreeMap<GroupName, Arc<GroupSpec>>> {
+        let groups = self.topology.groups.iter();
+        let named = groups.map(|group| (group.name.clone(), group.clone()));
+        Arc::new(named.collect())
+    }
+
     /// Shards are dealt out to workers one by one, group by group.
-    fn shards_of(&self, worker: WorkerIndex) -> Vec<ShardId> {
+    fn shards_of(&self, worker: WorkerIndex) -> BTreeSet<ShardId> {
         let workers = self.parts.workers as usize;
         let shards = self.topology.shared.shards().enumerate();
         shards

@@ -28,6 +28,10 @@ pub(super) const CASES: &[Case] = &[
         "after a fence the offsets of a commit that was cut off are decided",
         |world| Box::pin(cut_off_and_fenced(world)),
     ),
+    Case::new(
+        "whoever reads up to the high watermark that there is after a fence has seen all that was decided",
+        |world| Box::pin(caught_up_after_a_fence(world)),
+    ),
 ];
 
 async fn fenced(world: &World<'_>) {
@@ -146,6 +150,32 @@ async fn cut_off_and_fenced(world: &World<'_>) {
             committed.map(|committed| committed.metadata),
             last.map(|row| row.text().to_owned()),
             "records and offsets are from one commit"
+        );
+    }
+}
+
+async fn caught_up_after_a_fence(world: &World<'_>) {
+    let [to] = world.topic().await;
+    for (worker, cut_ms) in (0..).zip(CUTS_MS) {
+        let id = world.id(worker);
+        let log = world.log(&id).await;
+        let text = id.to_string();
+        let commit = world
+            .commit()
+            .text(&to, &text)
+            .offset(&to, i64::from(worker), &text);
+        let commit = log.commit(commit.seal());
+        let _ = tokio::time::timeout(Duration::from_millis(cut_ms), commit).await;
+        let stable = world.bounds(&to).await.end;
+        assert!(world.high_watermark(&to).await >= stable);
+        world.broker().fence(&[id]).await.expect("it is fenced");
+        let end = world.high_watermark(&to).await;
+        let seen = world.read(&to, 0).until(end).await;
+        let committed = world.committed(&to).await;
+        assert_eq!(
+            committed.map(|committed| committed.metadata).as_deref(),
+            texts(&seen).last().copied(),
+            "after {cut_ms} ms, read up to {end}"
         );
     }
 }

@@ -97,6 +97,7 @@ async fn append(world: &World<'_>) {
         let appended = world.broker().append(&to, b"k", value).await;
         assert_eq!(appended, Ok(Offset(offset)));
     }
+    assert_eq!(world.high_watermark(&to).await, Offset(3));
     let rows = world.all(&to).await;
     let values: Vec<_> = rows.iter().map(|row| row.value.as_deref()).collect();
     assert_eq!(values, [Some(&b"a"[..]), None, Some(b"")]);
@@ -121,7 +122,20 @@ async fn appends(world: &World<'_>) {
 async fn no_offsets(world: &World<'_>) {
     let [known] = world.topic().await;
     let unknown = TopicPartition::new(known.topic.clone(), Partition(1));
-    let error = world.broker().offsets(&[known, unknown]).await.err();
+    let error = world
+        .broker()
+        .offsets(&[known.clone(), unknown.clone()])
+        .await
+        .err();
+    assert!(
+        matches!(error, Some(BrokerError::Refused { .. })),
+        "{error:?}"
+    );
+    let error = world
+        .broker()
+        .high_watermarks(&[known, unknown])
+        .await
+        .err();
     assert!(
         matches!(error, Some(BrokerError::Refused { .. })),
         "{error:?}"

@@ -148,6 +148,13 @@ impl<'a> World<'a> {
         bounds.remove(partition).expect("what was asked for")
     }
 
+    /// Behind the last record, whatever becomes of that.
+    pub(super) async fn high_watermark(&self, partition: &TopicPartition) -> Offset {
+        let of = std::slice::from_ref(partition);
+        let ends = self.broker().high_watermarks(of).await;
+        ends.expect("it has an end")[partition]
+    }
+
     /// What the group of this case has committed for a partition.
     pub(super) async fn committed(&self, partition: &TopicPartition) -> Option<CommittedOffset> {
         let of = std::slice::from_ref(partition);

@@ -1,0 +1,55 @@
+//! [`Reports`]: what a worker tells its node.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tanist_cluster::control::Record;
+use tanist_cluster::{Epoch, ShardId, WorkerIndex};
+
+use crate::shard::ShardStatus;
+
+/// Where a worker's news go; called on the worker's thread.
+pub trait Reports: Send + Sync {
+    /// A shard has changed, or its worker has committed.
+    fn shard(&self, status: ShardStatus);
+    /// Of this shard there is nothing on the worker any more: it may be given to another one.
+    fn gone(&self, shard: &ShardId);
+    /// To be written to the control log, by the node, in the order of the calls: a permit was given up.
+    fn release(&self, released: Record);
+    /// A shard that moves has come to a stage, at this moment.
+    fn stage(&self, shard: &ShardId, epoch: Epoch, stage: Stage);
+    /// The worker sends to this topic; said once, before the first record is visible.
+    fn writes(&self, topic: &Arc<str>);
+    /// A commit succeeded.
+    fn commit(&self, commit: &CommitReport);
+}
+
+/// A stage of a shard's move from one worker to another, in their order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// The former owner's last commit is done; what it says next is that it has released the shard.
+    LastCommit,
+    /// The heir has its permit.
+    Permitted,
+    /// It has read the changelogs to their ends.
+    CaughtUp,
+    /// Its inputs are being read.
+    Assigned,
+    /// Its first commit has succeeded.
+    FirstCommit,
+}
+
+/// A commit that has succeeded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommitReport {
+    /// By whom.
+    pub worker: WorkerIndex,
+    /// Outputs and changelog records in it.
+    pub records: usize,
+    /// Their bytes.
+    pub bytes: usize,
+    /// From the seal to the answer.
+    pub took: Duration,
+}

@@ -1,0 +1,374 @@
+//! Following: the changelogs of a shard flow into its store as they grow. The same for a restore, which is only further
+//! behind, a standby, and what is left to be read when the permit is there (S4).
+
+use std::cell::RefCell;
+use std::mem::discriminant;
+use std::ops::Range;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use tanist_cluster::heartbeat::Copy;
+use tanist_cluster::{Offset, ShardId};
+use tokio::sync::Notify;
+
+use super::Worker;
+use super::copy::ShardCopy;
+use super::error::ReplicaError;
+use crate::group::GroupSpec;
+use crate::port::{Batch, LogError, Source, TopicPartition};
+use crate::shard::{ShardState, ShardStatus};
+
+/// Bytes of changelog that are put into the store at a time. More costs memory, in every shard that is restored, and
+/// saves nothing.
+const CHUNK_BYTES: usize = 1 << 20;
+/// Records that are pulled at a time.
+const BATCH_RECORDS: usize = 1000;
+/// A changelog that fills so many pulls in a row is not near its end any more.
+const FULL_PULLS: u32 = 10;
+
+/// How far a shard's changelogs are to be followed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Goal {
+    /// For as long as they grow.
+    Onward,
+    /// To these offsets, one for each changelog, in their order.
+    Ends(Vec<Offset>),
+    /// No further.
+    Nowhere,
+}
+
+/// Where a [`Worker::follow`] is to go.
+pub(super) struct Course {
+    goal: RefCell<Goal>,
+    /// There may be more to read, or another goal.
+    ready: Arc<Notify>,
+}
+
+/// What is being followed.
+struct Tail<'a> {
+    worker: &'a Worker,
+    course: &'a Course,
+    copy: ShardCopy,
+    /// In the order in which the replay counts them.
+    changelogs: Vec<Reading>,
+    records: u64,
+    /// How many records there are to be read in all, at most.
+    of: u64,
+    reported: Option<ShardState>,
+}
+
+/// A changelog that is being read.
+struct Reading {
+    partition: TopicPartition,
+    source: Box<dyn Source>,
+    /// Where the store stood before.
+    begin: Offset,
+    /// What is read next.
+    next: Offset,
+    /// An end that it had; it may have more by now.
+    end: Offset,
+    /// What was next when that was asked.
+    asked_at: Offset,
+    at_end: bool,
+    full_pulls: u32,
+}
+
+impl Course {
+    pub(super) fn new() -> Rc<Self> {
+        Rc::new(Self {
+            goal: RefCell::new(Goal::Onward),
+            ready: Arc::new(Notify::new()),
+        })
+    }
+
+    pub(super) fn set_goal(&self, goal: Goal) {
+        *self.goal.borrow_mut() = goal;
+        self.ready.notify_one();
+    }
+}
+
+impl Worker {
+    /// Follows the changelogs of `copy`, until the goal of `course` is reached.
+    pub(super) async fn follow(
+        self: Rc<Self>,
+        copy: ShardCopy,
+        course: Rc<Course>,
+    ) -> Result<ShardCopy, ReplicaError> {
+        let mut tail = Tail::open(&self, &course, copy).await?;
+        loop {
+            let more = tail.pull().await?;
+            let pending_bytes = tail.copy.replay.pending_bytes();
+            if pending_bytes >= CHUNK_BYTES || pending_bytes > 0 && !more {
+                tail.take_in().await?;
+                tail.report();
+            }
+            tail.look_ahead().await?;
+            tail.report_change();
+            if tail.is_there() {
+                return Ok(tail.copy);
+            }
+            if more {
+                tokio::task::yield_now().await;
+            } else {
+                course.ready.notified().await;
+            }
+        }
+    }
+
+    /// Where the changelogs of a shard end, markers included that are still on their way.
+    pub(super) async fn changelog_ends(
+        &self,
+        shard: &ShardId,
+        group: &GroupSpec,
+    ) -> Result<Vec<Offset>, ReplicaError> {
+        let changelogs = self.changelogs_of(shard, group);
+        if changelogs.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut ends = self.broker.high_watermarks(&changelogs).await?;
+        let of = |changelog| ends.remove(changelog).unwrap_or_default();
+        Ok(changelogs.iter().map(of).collect())
+    }
+
+    /// Where `changelogs` begin and end.
+    async fn bounds(
+        &self,
+        changelogs: &[TopicPartition],
+    ) -> Result<Vec<Range<Offset>>, ReplicaError> {
+        if changelogs.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut bounds = self.broker.offsets(changelogs).await?;
+        let of = |changelog| bounds.remove(changelog).unwrap_or_default();
+        Ok(changelogs.iter().map(of).collect())
+    }
+}
+
+impl<'a> Tail<'a> {
+    async fn open(
+        worker: &'a Worker,
+        course: &'a Course,
+        copy: ShardCopy,
+    ) -> Result<Self, ReplicaError> {
+        let partitions = worker.changelogs_of(&copy.shard, &copy.group);
+        let mut changelogs = Vec::new();
+        for (partition, bounds) in partitions.iter().zip(worker.bounds(&partitions).await?) {
+            let position = copy
+                .replay
+                .state()
+                .changelogs
+                .get(&partition.topic)
+                .copied();
+            if let Some(position) = position {
+                check(partition, position, &bounds)?;
+            }
+            let begin = position.unwrap_or(bounds.start);
+            // One record before: by it the changelog is recognised.
+            let from = Offset(begin.0 - 1).max(bounds.start);
+            changelogs.push(Reading {
+                source: worker.log.open(partition, from, course.ready.clone())?,
+                partition: partition.clone(),
+                begin,
+                next: begin,
+                end: bounds.end,
+                asked_at: begin,
+                at_end: false,
+                full_pulls: 0,
+            });
+        }
+        let mut tail = Self {
+            worker,
+            course,
+            of: changelogs.iter().map(Reading::left_records).sum(),
+            copy,
+            changelogs,
+            records: 0,
+            reported: None,
+        };
+        tail.report();
+        Ok(tail)
+    }
+
+    /// Takes what there is now; false if there was nothing.
+    async fn pull(&mut self) -> Result<bool, ReplicaError> {
+        let mut any = false;
+        for index in 0..self.changelogs.len() {
+            any |= match self.pull_from(index) {
+                Err(ReplicaError::Log(LogError::OutOfRange { partition, offset })) => {
+                    let bounds = self.worker.bounds(std::slice::from_ref(&partition)).await?;
+                    bounds
+                        .iter()
+                        .try_for_each(|bounds| check(&partition, offset, bounds))?;
+                    return Err(LogError::OutOfRange { partition, offset }.into());
+                }
+                pulled => pulled?,
+            };
+        }
+        Ok(any)
+    }
+
+    fn pull_from(&mut self, index: usize) -> Result<bool, ReplicaError> {
+        let reading = &mut self.changelogs[index];
+        let pulled = reading.source.pull(BATCH_RECORDS)?;
+        let any = pulled.batch.is_some() || pulled.reached.is_some();
+        if let Some(batch) = &pulled.batch {
+            self.records += reading.take(index, &**batch, &mut self.copy)?;
+        }
+        reading.note_end(pulled.reached, pulled.batch.map_or(0, |batch| batch.len()));
+        self.copy.replay.reached(index, reading.next);
+        Ok(any)
+    }
+
+    /// Puts what has been read into the store, off this thread where that takes long: others work on it (S5).
+    async fn take_in(&mut self) -> Result<(), ReplicaError> {
+        let (store, changes) = (self.copy.store.clone(), self.copy.replay.take());
+        self.worker
+            .off_thread(move || store.apply(&changes))
+            .await?;
+        Ok(())
+    }
+
+    /// Where more was read than was known to be there, asks how much there is.
+    async fn look_ahead(&mut self) -> Result<(), ReplicaError> {
+        let is_lost = |reading: &&mut Reading| {
+            !reading.at_end && reading.next >= reading.end && reading.next > reading.asked_at
+        };
+        for reading in self.changelogs.iter_mut().filter(is_lost) {
+            let bounds = self
+                .worker
+                .bounds(std::slice::from_ref(&reading.partition))
+                .await?;
+            reading.asked_at = reading.next;
+            reading.end = bounds
+                .iter()
+                .map(|bounds| bounds.end)
+                .max()
+                .unwrap_or(reading.end);
+            self.of = self.records + reading.left_records();
+        }
+        Ok(())
+    }
+
+    fn is_there(&self) -> bool {
+        match &*self.course.goal.borrow() {
+            Goal::Onward => false,
+            Goal::Nowhere => true,
+            Goal::Ends(ends) => {
+                let reached = |(reading, end): (&Reading, &Offset)| reading.next >= *end;
+                self.copy.replay.pending_bytes() == 0
+                    && self.changelogs.iter().zip(ends).all(reached)
+            }
+        }
+    }
+
+    fn state(&self) -> ShardState {
+        if self.changelogs.iter().any(|reading| !reading.at_end) {
+            return ShardState::Restoring {
+                records: self.records,
+                of: self.of,
+            };
+        }
+        match *self.course.goal.borrow() {
+            Goal::Ends(_) => ShardState::CatchingUp,
+            Goal::Onward | Goal::Nowhere => ShardState::Standby,
+        }
+    }
+
+    fn report_change(&mut self) {
+        let state = self.state();
+        let same = |reported| discriminant(reported) == discriminant(&state);
+        if !self.reported.as_ref().is_some_and(same) {
+            self.report();
+        }
+    }
+
+    fn report(&mut self) {
+        // It has failed, or is being closed, which others tell.
+        if *self.course.goal.borrow() == Goal::Nowhere {
+            return;
+        }
+        let state = self.state();
+        self.reported = Some(state.clone());
+        let copy = self.changelogs.iter().map(Reading::copy);
+        let sum = |sum: Copy, one: Copy| Copy {
+            position: Offset(sum.position.0 + one.position.0),
+            lag_records: sum.lag_records + one.lag_records,
+        };
+        self.worker.desk.report(ShardStatus {
+            copy: copy.reduce(sum),
+            ..ShardStatus::without_work(&self.copy.shard, state)
+        });
+    }
+}
+
+impl Reading {
+    /// Takes in the records of `batch`; how many there were.
+    fn take(
+        &mut self,
+        changelog: usize,
+        batch: &dyn Batch,
+        copy: &mut ShardCopy,
+    ) -> Result<u64, ReplicaError> {
+        let mut records = 0;
+        for index in 0..batch.len() {
+            let record = batch.get(index);
+            let key = record.key.unwrap_or_default();
+            if record.offset >= self.begin {
+                copy.replay.record(changelog, key, record.value)?;
+                self.next = record.offset.next();
+                records += 1;
+            } else if !copy.recognises(changelog, key, record.value)? {
+                return Err(ReplicaError::ForeignChangelog {
+                    partition: self.partition.clone(),
+                    position: self.begin,
+                });
+            }
+        }
+        Ok(records)
+    }
+
+    fn note_end(&mut self, reached: Option<Offset>, records: usize) {
+        self.full_pulls = match records {
+            BATCH_RECORDS.. => self.full_pulls + 1,
+            _ => 0,
+        };
+        if let Some(reached) = reached {
+            self.next = self.next.max(reached);
+            self.at_end = true;
+        } else if self.full_pulls >= FULL_PULLS {
+            self.at_end = false;
+        }
+    }
+
+    /// To the end that is known.
+    fn left_records(&self) -> u64 {
+        (self.end.0 - self.next.0).max(0) as u64
+    }
+
+    fn copy(&self) -> Copy {
+        let lag_records = match self.at_end {
+            true => 0,
+            false => self.left_records().max(1),
+        };
+        Copy {
+            position: self.next,
+            lag_records,
+        }
+    }
+}
+
+fn check(
+    partition: &TopicPartition,
+    position: Offset,
+    bounds: &Range<Offset>,
+) -> Result<(), ReplicaError> {
+    if (bounds.start..=bounds.end).contains(&position) {
+        return Ok(());
+    }
+    Err(ReplicaError::ChangelogTruncated {
+        partition: partition.clone(),
+        position,
+        start: bounds.start,
+        end: bounds.end,
+    })
+}
