@@ -42,6 +42,10 @@ pub(super) struct Replica {
 }
 
 /// Where the shard's copy is.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one for each replica, and it is seldom moved"
+)]
 enum CopyAt {
     /// Nobody has it open.
     Disk,
@@ -263,7 +267,10 @@ impl Replica {
         }
         let is_broken = shard.is_broken();
         drop(shard);
-        if self.phase() == Phase::Finishing {
+        if let Some(all) = self.all.upgrade()
+            && self.phase() == Phase::Finishing
+        {
+            self.epoch.set(all.epoch());
             self.stage(Stage::LastCommit);
         }
         self.answer(match is_broken {

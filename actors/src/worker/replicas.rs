@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use tanist_cluster::ShardId;
 use tanist_cluster::handover::{Event, Phase};
 use tanist_cluster::replicas::{Replicas as Decisions, Task, Ticket};
 use tanist_cluster::view::View;
+use tanist_cluster::{Epoch, ShardId};
 
 use super::Worker;
 use super::replica::Replica;
@@ -50,6 +50,11 @@ impl Replicas {
         self.decisions.borrow().phase(shard)
     }
 
+    /// Of the plan that is in force.
+    pub(super) fn epoch(&self) -> Epoch {
+        self.view.borrow().epoch()
+    }
+
     /// Lets those at work finish what they have in hand, which is not committed then.
     pub(super) fn stop(&self) -> Vec<impl Future<Output = ()> + use<>> {
         let replicas = self.replicas.borrow();
@@ -64,7 +69,7 @@ impl Replicas {
     }
 
     fn carry_out(self: &Rc<Self>, tasks: Vec<Task>) {
-        let epoch = self.view.borrow().epoch();
+        let epoch = self.epoch();
         for task in tasks {
             match task {
                 Task::Open(shard, ticket) => self.with(&shard, |it| it.open(ticket)),

@@ -83,6 +83,8 @@ impl WorkerHandle {
 impl Drop for WorkerHandle {
     /// Ends the worker at once, and waits for its thread: nothing of it lives on when its node has ended.
     fn drop(&mut self) {
+        // One that has ended takes no message.
+        let _ = self.worker.try_send(End);
         if let Some(arbiter) = self.thread.take() {
             arbiter.stop();
             // An error is a panic of that thread, which has been printed.
@@ -111,6 +113,11 @@ struct Follow {
 #[derive(Message)]
 #[rtype(result = "Result<(), Unfinished>")]
 struct Stop;
+
+/// End at once, without a commit.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct End;
 
 /// Commit all that is finished, so that every reader sees it.
 #[derive(Message)]
@@ -182,5 +189,13 @@ impl Handler<Stop> for WorkerActor {
                 false => Err(Unfinished { shards }),
             }
         })
+    }
+}
+
+impl Handler<End> for WorkerActor {
+    type Result = ();
+
+    fn handle(&mut self, _: End, ctx: &mut Context<Self>) {
+        ctx.terminate();
     }
 }
