@@ -172,7 +172,7 @@ mod tests {
             test.topic("flights")
                 .send_bytes(now, None, Some(line.into_bytes()));
             if number % 3000 == 2999 {
-                test.advance(Duration::from_millis(70));
+                test.advance(Duration::from_millis(150));
                 let counted = counted(&mut test, "by_carrier");
                 at_kills.push(counted.values().map(|[flights, ..]| flights).sum());
                 test.kill();

@@ -78,6 +78,7 @@ impl Bench {
             topology: self.topology(),
             build: env!("CARGO_PKG_VERSION").into(),
             http: Some(format!("node-{n}.example.org:8080")),
+            machine: None,
             rack: rack.clone(),
             weight: USUAL_WEIGHT,
             joined_at: Millis(1_700_000_000_000),

@@ -62,6 +62,9 @@ pub struct Join {
     /// Where its HTTP server listens, as `host:port`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http: Option<String>,
+    /// The machine on which that is so if it is an address of loopback. Equal texts: the same machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine: Option<String>,
     /// Where it stands: a shard's standbys are put on other racks than its active if possible.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rack: Option<String>,

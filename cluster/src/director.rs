@@ -6,11 +6,11 @@ use std::time::Duration;
 #[cfg(test)]
 mod tests;
 
+use crate::fence::Fence;
 use crate::heartbeat::Reports;
 use crate::ids::{Epoch, Generation, MemberId, NodeName, ShardId};
 use crate::placement::{Facts, GroupFacts, NodeFacts, Policy, assign};
 use crate::plan::{Draft, Plan, Roles};
-use crate::startup::Fence;
 use crate::topology::Topology;
 use crate::view::{Member, View};
 

@@ -6,9 +6,9 @@
 //!    [`codec`]): it joins, leaves, arms its producers, plans, releases a shard.
 //! 2. Every node folds them into the same [`view`], and judges for itself who is alive ([`liveness`], from
 //!    [`heartbeat`]s and broken connections).
-//! 3. The member that joined first is the [`director`]. It fences the dead and writes a [`plan`]: who is active,
+//! 3. The member that joined first is the [`director`]. It [`fence`]s the dead and writes a [`plan`]: who is active,
 //!    standby or warm-up for every shard, worked out by [`placement`]. The view accepts the first plan that
-//!    follows the current one. One node alone does the same by [`startup`].
+//!    follows the current one.
 //! 4. A [`permit`] is what a node needs in order to write; the view gives it out, to one node at a time.
 //! 5. What each replica of a shard does about all this is in [`handover`]; those of a node are in [`replicas`], which is
 //!    what its shell drives.
@@ -20,6 +20,7 @@ pub mod admission;
 pub mod codec;
 pub mod control;
 pub mod director;
+pub mod fence;
 mod garbage;
 pub mod handover;
 pub mod heartbeat;
@@ -29,7 +30,6 @@ pub mod permit;
 pub mod placement;
 pub mod plan;
 pub mod replicas;
-pub mod startup;
 pub mod topology;
 pub mod view;
 

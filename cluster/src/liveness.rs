@@ -14,12 +14,18 @@ use crate::view::View;
 /// under way when it died.
 const BEATS_AGAINST_REFUSAL: u32 = 3;
 
+/// After an outage of the broker, members are back in the order in which their clients try again, which is up to a
+/// second and a fifth later for one than for another.
+const GRACE: Duration = Duration::from_secs(2);
+
 /// What one member has noticed of the others.
 #[derive(Debug, Clone)]
 pub struct Liveness {
     me: MemberId,
     failure_timeout: Duration,
     last_own: Option<OwnBeat>,
+    /// For how long no silence counts, after an outage.
+    settling: Duration,
     others: BTreeMap<MemberId, Signs>,
 }
 
@@ -63,6 +69,7 @@ impl Liveness {
             me,
             failure_timeout,
             last_own: None,
+            settling: Duration::ZERO,
             others: BTreeMap::new(),
         }
     }
@@ -93,8 +100,9 @@ impl Liveness {
     /// A heartbeat of one's own, sent at `sent`, was read back. What others had written before it has been
     /// read by now, so this, and not the passing of time, is when silence grows.
     ///
-    /// It grows by the time since the last own beat was sent, or came back, whichever is less: while the
-    /// broker is away neither counts, nor does a queue of beats that comes back in one burst.
+    /// It grows by the time since the last own beat was sent, or came back, whichever is less: a queue of beats that comes
+    /// back in one burst does not count. Where none came back for half the time-out, the log stood still, or we did: then
+    /// all begin anew, and are given time to come back.
     pub fn own_came_back(&mut self, sent: Duration, now: Duration) {
         let beat = OwnBeat {
             sent,
@@ -105,9 +113,19 @@ impl Liveness {
         };
         let between_sent = sent.saturating_sub(last.sent);
         let between_read = now.saturating_sub(last.came_back);
+        let stood_still = between_sent.max(between_read) >= self.failure_timeout / 2;
+        let between = between_sent.min(between_read);
+        let counts = between.saturating_sub(self.settling);
+        self.settling = match stood_still {
+            true => GRACE,
+            false => self.settling.saturating_sub(between),
+        };
         for signs in self.others.values_mut() {
             if !std::mem::take(&mut signs.heard_since_own) {
-                signs.silence += between_sent.min(between_read);
+                signs.silence += counts;
+            }
+            if stood_still {
+                signs.silence = Duration::ZERO;
             }
         }
     }
@@ -226,7 +244,13 @@ mod tests {
             Verdict::Alive,
             "those queued meanwhile"
         );
-        beat(&mut liveness, 30_700, 31_300);
+        beat(&mut liveness, 30_700, 33_500);
+        assert_eq!(
+            liveness.verdict(OTHER),
+            Verdict::Alive,
+            "its client tries again later than ours"
+        );
+        beat(&mut liveness, 33_600, 33_800);
         assert!(
             matches!(liveness.verdict(OTHER), Verdict::Silent(_)),
             "it did not come back"
@@ -239,6 +263,14 @@ mod tests {
         beat(&mut liveness, 0, 500);
         liveness.heard(OTHER);
         liveness.own_came_back(ms(60_000), ms(60_005));
+        assert_eq!(liveness.verdict(OTHER), Verdict::Alive);
+    }
+
+    #[test]
+    fn a_beat_that_is_lost_in_an_outage_kills_nobody_either() {
+        let (mut liveness, _) = two();
+        beat(&mut liveness, 0, 500);
+        liveness.own_came_back(ms(45_000), ms(60_000));
         assert_eq!(liveness.verdict(OTHER), Verdict::Alive);
     }
 

@@ -177,26 +177,6 @@ impl Draft {
 }
 
 impl Plan {
-    /// The plan of an app that runs on one node: everything active on `me`, and everybody else, all of them
-    /// fenced before, expelled.
-    #[must_use]
-    pub fn single(view: &View, me: MemberId, shards: impl IntoIterator<Item = ShardId>) -> Self {
-        let all_on_me = || Roles {
-            active: me,
-            why: Why::Alone,
-            standbys: BTreeMap::new(),
-            warmups: BTreeMap::new(),
-        };
-        let others = view.members().filter(|(id, _)| *id != me);
-        Draft {
-            author: me,
-            members: [me].into(),
-            fenced: others.map(|(id, member)| (id, member.generation)).collect(),
-            roles: shards.into_iter().map(|it| (it, all_on_me())).collect(),
-        }
-        .following(view)
-    }
-
     /// Its number.
     #[must_use]
     pub fn epoch(&self) -> Epoch {

@@ -9,7 +9,6 @@ use crate::control::{Armed, Entry, Join, Leave, Record, Released, USUAL_WEIGHT};
 use crate::ids::{Epoch, Generation, MemberId, Millis, Offset, ShardId};
 use crate::permit::{Closing, Permit, ProducerPermit, Review};
 use crate::plan::{Draft, Plan, Roles, Why};
-use crate::startup::{Step, startup};
 use crate::topology::{Group, Topology};
 use crate::view::{Applied, View};
 
@@ -34,6 +33,7 @@ pub(crate) fn join(node: &str) -> Join {
         topology: topology(2),
         build: "0.1.0".into(),
         http: None,
+        machine: None,
         rack: None,
         weight: USUAL_WEIGHT,
         joined_at: Millis(0),
@@ -46,6 +46,24 @@ pub(crate) fn roles(active: MemberId) -> Roles {
         why: Why::Alone,
         standbys: BTreeMap::new(),
         warmups: BTreeMap::new(),
+    }
+}
+
+impl Plan {
+    /// Everything active on `me`, and everybody else, all of them fenced before, expelled.
+    pub(crate) fn single(
+        view: &View,
+        me: MemberId,
+        shards: impl IntoIterator<Item = ShardId>,
+    ) -> Self {
+        let others = view.members().filter(|(id, _)| *id != me);
+        Draft {
+            author: me,
+            members: [me].into(),
+            fenced: others.map(|(id, member)| (id, member.generation)).collect(),
+            roles: shards.into_iter().map(|it| (it, roles(me))).collect(),
+        }
+        .following(view)
     }
 }
 
@@ -311,20 +329,20 @@ impl World {
             .for_each(|key| self.append(Entry::Tombstone(key)));
     }
 
-    /// The steps of [`startup`], at once.
+    /// The node arms itself, fences everybody else, and plans everything for itself, at once.
     pub(crate) fn take_over(&mut self, node: usize) {
         let it = &self.nodes[node];
-        let Some(me) = it.me else { return };
-        for step in startup(&it.view, me) {
-            match step {
-                Step::Arm(_) => self.arm(node),
-                Step::Fence(fence) => drop(self.valid.remove(&fence.member)),
-                Step::Write(plan) if self.nodes[node].planned < plan.epoch() => {
-                    self.nodes[node].planned = plan.epoch();
-                    self.write(Record::Plan(plan));
-                }
-                Step::Write(_) => {}
-            }
+        let Some((me, member)) = it.me.and_then(|me| Some((me, it.view.member(me)?))) else {
+            return;
+        };
+        if member.generation == Generation::default() {
+            self.arm(node);
+        }
+        let plan = Plan::single(&self.nodes[node].view, me, topology(2).shards());
+        self.valid.retain(|id| !plan.fenced.contains_key(id));
+        if self.nodes[node].planned < plan.epoch() {
+            self.nodes[node].planned = plan.epoch();
+            self.write(Record::Plan(plan));
         }
     }
 

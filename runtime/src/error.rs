@@ -1,7 +1,7 @@
 //! [`Error`]: why a command ended without success, and with which exit code.
 
 use tanist_actors::port::BrokerError;
-use tanist_cluster::MemberId;
+use tanist_cluster::admission::Refusal;
 
 use crate::app::Faults;
 use crate::node::{ControlError, NodeError};
@@ -41,15 +41,9 @@ pub enum Error {
         /// The key as it was asked for.
         key: String,
     },
-    /// Another node has taken the app over.
-    #[error(
-        "fenced: {} has taken the app over, and this one has stopped. Nothing is lost; run one node of an app at a time",
-        by.map_or_else(|| "another node".to_owned(), |member| format!("another node (member {member})"))
-    )]
-    Fenced {
-        /// Who, if it is known.
-        by: Option<MemberId>,
-    },
+    /// The nodes that are running do not let this one in.
+    #[error(transparent)]
+    Refused(Refusal),
     /// There is no node to ask.
     #[error("{0}")]
     NoNode(String),
@@ -68,10 +62,13 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Failed(_) | Self::Control(_) | Self::Broker(BrokerError::Refused { .. }) => 1,
-            Self::Settings(_) | Self::Declarations(_) | Self::Usage(_) | Self::DataDir(_) => 2,
+            Self::Settings(_)
+            | Self::Declarations(_)
+            | Self::Usage(_)
+            | Self::DataDir(_)
+            | Self::Refused(_) => 2,
             Self::Broker(BrokerError::Unreachable { .. }) => 3,
             Self::NotFound { .. } => 4,
-            Self::Fenced { .. } => 5,
             Self::NoNode(_) => 6,
         }
     }
@@ -81,10 +78,9 @@ impl Error {
 pub(crate) const EXIT_CODES: &str = "Exit codes:
   0  done
   1  failed
-  2  wrong usage, configuration, declarations or data directory
+  2  wrong usage, configuration, declarations or data directory; a node that the others do not let in
   3  no broker answered within --broker-timeout
   4  get: the table does not have the key
-  5  fenced: another node has taken the app over
   6  get, scan, status: no node of this app is running here";
 
 impl From<NodeError> for Error {
@@ -95,6 +91,7 @@ impl From<NodeError> for Error {
                 Self::Broker(error)
             }
             NodeError::Control(error) => Self::Control(error),
+            NodeError::Refused(refusal) => Self::Refused(refusal),
             NodeError::CannotCatchUp { .. } => Self::Failed(error.to_string()),
         }
     }

@@ -5,6 +5,7 @@
 
 pub mod broker;
 pub mod clients;
+pub mod cluster;
 pub mod gaps;
 pub mod node;
 pub mod orders;

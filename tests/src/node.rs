@@ -88,6 +88,17 @@ impl Orders {
         });
     }
 
+    /// Waits until every order that was sent is counted; how many that are.
+    pub fn await_all(&self, node: &mut Process) -> u64 {
+        node.until("every order is counted", |_| {
+            let broker = self.broker.bootstrap();
+            let sent = read_committed(broker, ORDERS, TIMEOUT, |_| ());
+            let check = check_orders(broker, ORDER_COUNTS, TIMEOUT);
+            let counted = check.expect("the order counts can be read").orders();
+            sent.is_ok_and(|sent| sent == counted).then_some(counted)
+        })
+    }
+
     /// Has a worker with the data directory of `node` process what is left to be, and judges all that the example has ever
     /// counted on this broker: every order of the topic, each once.
     pub fn judge(&self, node: &str) -> OrderCheck {

@@ -91,6 +91,10 @@ impl Stores for MemoryStores {
         Ok(self.disks().entry(shard.clone()).or_default().clone())
     }
 
+    fn exists(&self, shard: &ShardId) -> bool {
+        self.disks().contains_key(shard)
+    }
+
     fn is_slow(&self) -> bool {
         false
     }

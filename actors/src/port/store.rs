@@ -115,6 +115,9 @@ pub trait Stores: Send + Sync + 'static {
         Arc::new(super::MemoryStore::default())
     }
 
+    /// Whether there is a store of `shard`, from before.
+    fn exists(&self, shard: &ShardId) -> bool;
+
     /// True if opening and restoring take so long that they must not run on a worker's thread, where other shards wait.
     fn is_slow(&self) -> bool {
         true

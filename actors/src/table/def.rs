@@ -44,7 +44,7 @@ impl<K: Data, V: Data> TableDef<K, V> {
             values: Arc::new(Bincode),
             config: Arc::new(Mutex::new(TableConfig {
                 version: 1,
-                standbys: 0,
+                standbys: 1,
                 in_memory: false,
             })),
         }
@@ -66,7 +66,7 @@ impl<K, V> TableDef<K, V> {
         self.config.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How many standbys each shard has: replicas on other nodes that take over when its node dies. 0 unless set.
+    /// How many standbys each shard has: replicas on other nodes that take over when its node dies. 1 unless set.
     #[must_use]
     pub fn standbys(self, standbys: u32) -> Self {
         self.lock().standbys = standbys;

@@ -9,13 +9,13 @@ use super::log::{Logged, Sent};
 use super::shard;
 use crate::control::{Armed, Leave, Record};
 use crate::director::{Decision, Director, Situation};
+use crate::fence::Fence;
 use crate::handover::{Event, Phase};
 use crate::heartbeat::{Copy, Heartbeat, Report, Reports};
 use crate::ids::{Generation, MemberId, Offset, ShardId};
 use crate::permit::ProducerPermit;
 use crate::placement::Policy;
 use crate::replicas::{Replicas, Task, Ticket};
-use crate::startup::Fence;
 use crate::view::{Standing, View};
 
 #[derive(Debug, Clone)]

@@ -13,7 +13,7 @@ use crate::app::App;
 use crate::error::{Error, Result};
 use crate::http::{AddressFile, Api, Rates, Server};
 use crate::kafka::{Contact, Kafka};
-use crate::node::{Board, Node, NodeExit, NodeParts, OpenStores, Wish};
+use crate::node::{Board, Node, NodeExit, NodeParts, OpenStores, TcpLinks, Wish, machine};
 use crate::settings::Settings;
 use crate::store::RocksStores;
 
@@ -43,8 +43,11 @@ impl Launch {
         let stores = Arc::new(OpenStores::new(Arc::new(stores)));
         let kafka = connect(settings)?;
         let contact = kafka.contact();
-        let (board, broker) = (Arc::new(Board::default()), Arc::new(kafka));
         let clock: Arc<dyn Clock> = Arc::new(TokioClock::system());
+        let board = Arc::new(Board::new(settings.node.clone(), clock.clone()));
+        let broker = Arc::new(kafka);
+        let incarnation = Uuid::new_v4();
+        let answers_as = watch::Sender::new(incarnation);
         let api = Arc::new(Api {
             app: app.id().to_owned(),
             node: settings.node.clone(),
@@ -56,6 +59,7 @@ impl Launch {
             stores: stores.clone(),
             clock: clock.clone(),
             rates: Mutex::new(Rates::default()),
+            incarnation: answers_as.subscribe(),
             joined: OnceLock::new(),
         });
         let listen = settings.http;
@@ -70,13 +74,16 @@ impl Launch {
             name: settings.node.clone(),
             workers: settings.workers,
             settings: settings.worker(),
+            cluster: settings.cluster.clone(),
             broker,
             stores,
             clock,
             thread: Thread::Own,
             board,
+            links: Arc::new(TcpLinks::new(answers_as)),
             http: Some(server.address().to_string()),
-            incarnation: Uuid::new_v4(),
+            machine: machine(),
+            incarnation,
         };
         Ok(Self {
             parts,
@@ -117,11 +124,11 @@ impl Launch {
 async fn run(parts: NodeParts, api: &Api, wish: watch::Receiver<Wish>) -> Result<NodeExit> {
     let node = tokio::select! {
         biased;
-        node = Node::join(parts) => node?,
+        node = Node::open(parts) => node?,
         // Nothing is in hand yet.
         () = stopped(wish.clone()) => return Ok(NodeExit::Stopped { committed: true }),
     };
-    api.join(node.member(), node.topology());
+    api.open(node.topology());
     Ok(node.run(wish).await?)
 }
 

@@ -47,10 +47,7 @@ pub(super) async fn run(session: Session, args: WorkerArgs) -> Result<()> {
 
 /// The last word of a node.
 pub(super) fn finish(output: Output, api: &Api, exit: NodeExit) -> Result<()> {
-    let committed = match exit {
-        NodeExit::Stopped { committed } => committed,
-        NodeExit::Fenced { by } => return Err(Error::Fenced { by }),
-    };
+    let NodeExit::Stopped { committed } = exit;
     let (records, commits) = (api.board.records(), api.board.totals().commits);
     let seconds = api.clock.elapsed().as_secs_f64();
     let summary = json!({ "records": records, "commits": commits, "seconds": seconds, "committed": committed });

@@ -8,11 +8,12 @@ use serde_json::Value;
 use tanist_actors::port::{Broker, Clock, TopicPartition};
 use tanist_actors::shard::{ShardState, ShardStatus};
 use tanist_actors::worker::Guarantee;
-use tanist_cluster::{MemberId, NodeName, ShardId};
+use tanist_cluster::{NodeName, ShardId};
 use tokio::sync::watch;
+use uuid::Uuid;
 
 use super::rates::{PERIOD, Rates, Sample};
-use super::status::{Bounds, BrokerStatus, CommitStatus, NodeStatus, ShardLine, sum};
+use super::status::{Bounds, BrokerStatus, CommitStatus, NodeStatus, Role, ShardLine, sum};
 use super::tables::{Page, QueryError, Range, Tables};
 use crate::app::{AppTopology, TopologyView};
 use crate::kafka::Contact;
@@ -33,27 +34,27 @@ pub(crate) struct Api {
     pub(crate) stores: Arc<OpenStores>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) rates: Mutex<Rates>,
+    /// What the process answers as.
+    pub(crate) incarnation: watch::Receiver<Uuid>,
     pub(crate) joined: OnceLock<Joined>,
 }
 
-/// What is known once the node has joined.
+/// What is known once the app is put together.
 pub(crate) struct Joined {
-    member: MemberId,
     shards: Vec<ShardId>,
     topology: TopologyView,
     tables: Tables,
 }
 
 impl Api {
-    /// The node has joined.
-    pub(crate) fn join(&self, member: MemberId, topology: &AppTopology) {
+    /// The app is put together.
+    pub(crate) fn open(&self, topology: &AppTopology) {
         let joined = Joined {
-            member,
             shards: topology.shared.shards().collect(),
             topology: TopologyView::of(&self.app, topology),
             tables: Tables::new(topology.groups.clone(), self.stores.clone()),
         };
-        // A node joins once.
+        // Once a process.
         let _ = self.joined.set(joined);
     }
 
@@ -75,11 +76,17 @@ impl Api {
         self.rates.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether every shard is recovered and at work; else what is missing.
+    /// Whether every shard that this node is to process is recovered and at work; else what is missing.
     pub(crate) fn ready(&self) -> Result<(), String> {
         let joined = self.joined.get().ok_or("the node has not joined yet")?;
         let reported = self.board.shards();
+        let (view, me) = (self.board.view(), self.board.member());
+        let me = me.filter(|_| view.plan().is_some());
+        let me = me.ok_or("the node is not one of the members yet")?;
         for shard in &joined.shards {
+            if Role::of(&view, me, shard) != Some(Role::Active) {
+                continue;
+            }
             let status = reported.iter().find(|status| status.shard == *shard);
             match status.map(|status| &status.state) {
                 Some(ShardState::Running | ShardState::Restarting { .. }) => {}
@@ -96,17 +103,20 @@ impl Api {
         let bounds = self.bounds(&reported).await;
         let rates = self.rates();
         let joined = self.joined.get();
+        let (view, me) = (self.board.view(), self.board.member());
         let shards = joined.iter().flat_map(|joined| &joined.shards);
-        let shards: Vec<ShardLine> = shards
-            .map(|shard| {
-                let status = reported.iter().find(|status| status.shard == *shard);
-                ShardLine::new(shard.clone(), status, &rates, bounds.as_ref())
-            })
-            .collect();
+        let shards = shards.filter_map(|shard| {
+            let status = reported.iter().find(|status| status.shard == *shard);
+            let planned = me.and_then(|me| Role::of(&view, me, shard));
+            let role = planned.or_else(|| status.map(|_| Role::Going))?;
+            let bounds = bounds.as_ref();
+            Some(ShardLine::new(shard.clone(), role, status, &rates, bounds))
+        });
+        let shards: Vec<ShardLine> = shards.collect();
         NodeStatus {
             app: self.app.clone(),
             node: self.node.clone(),
-            member: joined.map(|joined| joined.member),
+            member: self.board.member(),
             uptime_ms: self.clock.elapsed().as_millis() as u64,
             guarantee: self.guarantee,
             broker: BrokerStatus {

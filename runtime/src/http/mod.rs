@@ -3,8 +3,10 @@
 //! | path | answer |
 //! | --- | --- |
 //! | `/health/live` | 200 while the process runs |
-//! | `/health/ready` | 200 when every shard is recovered and at work, else 503 |
+//! | `/health/ready` | 200 when every shard of this node is recovered and at work, else 503 |
+//! | `/alive` | which start of the node this is; the answer goes on for as long as the process lives |
 //! | `/status` | shards, positions, lag, rates |
+//! | `/events?after=&wait_ms=` | what happened lately, a line of JSON each; waits until something does |
 //! | `/topology` | agents, topics, tables |
 //! | `/tables/{table}/{key}` | the committed value of a key |
 //! | `/tables/{table}?prefix=&from=&to=&after=&limit=` | committed entries in the order of their keys |
@@ -13,8 +15,10 @@
 //! local cluster answers, for all of its nodes.
 
 mod address;
+mod alive;
 mod api;
 mod client;
+mod events;
 mod local;
 mod rates;
 mod status;
@@ -41,6 +45,8 @@ pub(crate) use status::{BrokerStatus, CommitStatus, ShardLine};
 pub(crate) use status::{NodeStatus, Role};
 pub(crate) use tables::{Entry, MAX_PAGE, Page, QueryError, Range, key_text};
 
+use crate::node::ALIVE_PATH;
+
 /// The header by which a client knows that it speaks to the app that it means.
 pub(crate) const APP_HEADER: &str = "tanist-app";
 
@@ -66,6 +72,8 @@ impl Server {
                 .wrap(DefaultHeaders::new().add((APP_HEADER, name.clone())))
                 .route("/health/live", web::get().to(live))
                 .route("/health/ready", web::get().to(ready))
+                .route(ALIVE_PATH, web::get().to(alive::alive))
+                .route("/events", web::get().to(events::events))
                 .route("/status", web::get().to(status))
                 .route("/topology", web::get().to(topology))
                 .route("/tables", web::get().to(tables))
@@ -74,6 +82,8 @@ impl Server {
                 .default_service(web::to(nothing))
         })
         .workers(1)
+        // Who has hung up does not wait for the rest of an answer.
+        .h1_allow_half_closed(false)
         .disable_signals()
         .listen(listener)?
         .run();
@@ -147,7 +157,7 @@ async fn scan(api: Data<Api>, table: Path<String>, range: Query<Range>) -> HttpR
 }
 
 async fn nothing() -> HttpResponse {
-    let there_is = "there is /health/live, /health/ready, /status, /topology, /tables, /tables/{table}, /tables/{table}/{key}";
+    let there_is = "there is /health/live, /health/ready, /alive, /status, /events, /topology, /tables, /tables/{table}, /tables/{table}/{key}";
     answer(StatusCode::NOT_FOUND, "no_path", there_is)
 }
 

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use tanist_actors::port::TopicPartition;
 use tanist_actors::shard::{ShardState, ShardStatus};
 use tanist_actors::worker::Guarantee;
+use tanist_cluster::view::View;
 use tanist_cluster::{MemberId, NodeName, Offset, ShardId};
 
 use super::rates::Rates;
@@ -49,11 +50,43 @@ pub(crate) struct CommitStatus {
     pub(crate) longest_ms: f64,
 }
 
-/// What a node is to a shard. Standbys come with the cluster.
+/// What a node is to a shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Role {
+    /// It processes the shard.
     Active,
+    /// It has a copy that is kept up to date.
+    Standby,
+    /// It fills a copy, to become active.
+    Warmup,
+    /// It had a part in the shard, and is about to give it up.
+    Going,
+}
+
+impl Role {
+    /// The role of `me` under the current plan.
+    pub(crate) fn of(view: &View, me: MemberId, shard: &ShardId) -> Option<Self> {
+        let planned = view.plan()?.get(shard)?;
+        if planned.active == me {
+            Some(Self::Active)
+        } else if planned.standbys.contains_key(&me) {
+            Some(Self::Standby)
+        } else {
+            planned.warmups.contains_key(&me).then_some(Self::Warmup)
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Active => "active",
+            Self::Standby => "standby",
+            Self::Warmup => "warmup",
+            Self::Going => "going",
+        })
+    }
 }
 
 /// A shard.
@@ -91,6 +124,7 @@ impl ShardLine {
     /// Of a shard, with what its worker has reported.
     pub(crate) fn new(
         shard: ShardId,
+        role: Role,
         reported: Option<&ShardStatus>,
         rates: &Rates,
         bounds: Option<&Bounds>,
@@ -114,7 +148,7 @@ impl ShardLine {
             })
             .collect();
         Self {
-            role: Role::Active,
+            role,
             state: reported.map(|status| status.state.clone()),
             records: reported.map_or(0, |status| status.records),
             records_per_second: rates.records_of(&shard),
@@ -178,7 +212,7 @@ impl fmt::Display for NodeStatus {
         let width = width.max().unwrap_or(0).max("shard".len());
         write!(
             f,
-            "{:width$}  role    {:>10}  {:>8}  {:>12}  state",
+            "{:width$}  role     {:>10}  {:>8}  {:>12}  state",
             "shard", "records/s", "lag", "committed"
         )?;
         for line in &self.shards {
@@ -193,8 +227,9 @@ impl fmt::Display for NodeStatus {
                 .map_or_else(|| "waiting".to_owned(), ToString::to_string);
             write!(
                 f,
-                "\n{:width$}  active  {:>10}  {:>8}  {:>12}  {state}",
+                "\n{:width$}  {:7}  {:>10}  {:>8}  {:>12}  {state}",
                 line.shard,
+                line.role,
                 line.records_per_second,
                 known(line.lag_records),
                 committed.join(" "),

@@ -1,15 +1,21 @@
-//! [`Board`]: what this node's workers report, for status and queries.
+//! [`Board`]: what this node knows of itself and the others, for status and queries: what its workers report, the view,
+//! and its timeline.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tanist_actors::shard::ShardStatus;
+use tanist_actors::port::Clock;
+use tanist_actors::shard::{ShardState, ShardStatus};
 use tanist_actors::worker::{CommitReport, Reports, Stage};
 use tanist_cluster::control::Record;
-use tanist_cluster::{Epoch, ShardId};
-use tokio::sync::watch;
+use tanist_cluster::view::View;
+use tanist_cluster::{Epoch, MemberId, NodeName, Offset, ShardId};
+use tokio::sync::{Notify, watch};
+
+use super::report::Replica;
+use super::timeline::{Event, EventKind, Note, Timeline};
 
 /// Commits since the node started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,25 +37,36 @@ struct Entries {
     shards: BTreeMap<ShardId, ShardStatus>,
     totals: CommitTotals,
     written: BTreeSet<Arc<str>>,
+    /// To be written to the control log: at most one for each shard and plan.
+    releases: VecDeque<Record>,
+    member: Option<MemberId>,
+    view: Arc<View>,
+    others: BTreeSet<MemberId>,
+    /// When the last plan was read.
+    planned: Option<(Epoch, Duration)>,
 }
 
 /// See the module. Shared by all threads of the node.
-#[derive(Debug)]
 pub struct Board {
+    clock: Arc<dyn Clock>,
     entries: Mutex<Entries>,
     version: watch::Sender<u64>,
-}
-
-impl Default for Board {
-    fn default() -> Self {
-        Self {
-            entries: Mutex::default(),
-            version: watch::Sender::new(0),
-        }
-    }
+    released: Notify,
+    timeline: Timeline,
 }
 
 impl Board {
+    /// Of the node that is called so.
+    pub fn new(node: NodeName, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            clock,
+            entries: Mutex::default(),
+            version: watch::Sender::new(0),
+            released: Notify::new(),
+            timeline: Timeline::new(node),
+        }
+    }
+
     fn entries(&self) -> MutexGuard<'_, Entries> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -70,6 +87,31 @@ impl Board {
         self.entries().totals
     }
 
+    /// Which member this node is at present.
+    pub fn member(&self) -> Option<MemberId> {
+        self.entries().member
+    }
+
+    /// What this node has read of the control log: who is there, and who has what.
+    pub fn view(&self) -> Arc<View> {
+        self.entries().view.clone()
+    }
+
+    /// The other members that are alive. None until this node can know.
+    pub fn others(&self) -> BTreeSet<MemberId> {
+        self.entries().others.clone()
+    }
+
+    /// What happened lately.
+    pub fn timeline(&self) -> &Timeline {
+        &self.timeline
+    }
+
+    /// The events after the one of this number.
+    pub fn events(&self, after: u64) -> Vec<Event> {
+        self.timeline.after(after)
+    }
+
     /// The topics that this node has sent to.
     pub(super) fn written(&self) -> BTreeSet<Arc<str>> {
         self.entries().written.clone()
@@ -82,6 +124,73 @@ impl Board {
 
     fn changed(&self) {
         self.version.send_modify(|version| *version += 1);
+    }
+
+    pub(super) fn note(&self, note: Note) {
+        self.timeline.add(self.clock.now(), note);
+    }
+
+    /// The control log was read further.
+    pub(super) fn follow(&self, member: Option<MemberId>, view: &Arc<View>) {
+        let mut entries = self.entries();
+        entries.member = member;
+        entries.view = view.clone();
+        let epoch = view.epoch();
+        if entries.planned.is_none_or(|(planned, _)| planned != epoch) {
+            entries.planned = Some((epoch, self.clock.elapsed()));
+        }
+        drop(entries);
+        self.changed();
+    }
+
+    /// See [`Board::others`].
+    pub(super) fn judge(&self, others: BTreeSet<MemberId>) {
+        self.entries().others = others;
+        self.changed();
+    }
+
+    /// Nothing of a former member is here any more.
+    pub(super) fn clear(&self) {
+        let mut entries = self.entries();
+        entries.shards.clear();
+        entries.releases.clear();
+        entries.others.clear();
+    }
+
+    /// What the workers say of their replicas.
+    pub(super) fn replicas(&self) -> BTreeMap<ShardId, Replica> {
+        let entries = self.entries();
+        let shards = entries.shards.iter();
+        shards
+            .map(|(shard, status)| (shard.clone(), replica(status)))
+            .collect()
+    }
+
+    /// The shards of which there is something here.
+    pub(super) fn here(&self) -> BTreeSet<ShardId> {
+        self.entries().shards.keys().cloned().collect()
+    }
+
+    /// The next record that a worker wants to have written.
+    pub(super) async fn released(&self) -> Record {
+        loop {
+            if let Some(record) = self.entries().releases.pop_front() {
+                return record;
+            }
+            self.released.notified().await;
+        }
+    }
+}
+
+fn replica(status: &ShardStatus) -> Replica {
+    let position = status.copy.map(|copy| copy.position);
+    match (&status.state, position) {
+        (ShardState::Broken { .. }, _) => Replica::Broken,
+        (ShardState::Running | ShardState::Restarting { .. } | ShardState::Stopping, position) => {
+            Replica::Active(position.unwrap_or(Offset(0)))
+        }
+        (_, Some(position)) => Replica::Copy(position),
+        (_, None) => Replica::Unknown,
     }
 }
 
@@ -96,11 +205,29 @@ impl Reports for Board {
         self.changed();
     }
 
-    /// The one node gives its shards up by leaving.
-    fn release(&self, _: Record) {}
+    fn release(&self, released: Record) {
+        if let Record::Released(it) = &released {
+            let text = format!("shard {} is given up", it.shard);
+            let note = Note::new(EventKind::Released, text);
+            self.note(note.shard(&it.shard).epoch(it.epoch));
+        }
+        self.entries().releases.push_back(released);
+        self.released.notify_one();
+    }
 
     fn stage(&self, shard: &ShardId, epoch: Epoch, stage: Stage) {
-        tracing::debug!(%shard, %epoch, ?stage, "moves");
+        let planned = self.entries().planned;
+        let planned = planned.filter(|(of, _)| *of == epoch);
+        let took = planned.map(|(_, at)| self.clock.elapsed().saturating_sub(at));
+        let (kind, what) = match stage {
+            Stage::LastCommit => (EventKind::LastCommit, "was committed for the last time"),
+            Stage::Permitted => (EventKind::Permitted, "may be processed here"),
+            Stage::CaughtUp => (EventKind::CaughtUp, "has caught up"),
+            Stage::Assigned => (EventKind::Assigned, "has its inputs"),
+            Stage::FirstCommit => (EventKind::FirstCommit, "was committed for the first time"),
+        };
+        let note = Note::new(kind, format!("shard {shard} {what}"));
+        self.note(note.shard(shard).epoch(epoch).took(took));
     }
 
     fn writes(&self, topic: &Arc<str>) {

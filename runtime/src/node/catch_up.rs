@@ -4,17 +4,18 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tanist_actors::group::{GroupSpec, InputSpec};
 use tanist_actors::port::{Broker, BrokerError, Clock, TopicPartition};
 use tanist_actors::shard::{ShardState, ShardStatus};
+use tanist_actors::topic::Topics;
 use tanist_cluster::{Offset, Partition, ShardId};
 use tokio::sync::watch;
 
 use super::Board;
-use crate::app::AppTopology;
 
 /// When nothing was reported for so long, what is missing may be markers of transactions alone, behind which a shard
 /// stands only when it is made to commit its position.
-const QUIET: Duration = Duration::from_millis(100);
+pub(super) const QUIET: Duration = Duration::from_millis(100);
 
 /// Where each input is to be.
 type Ends = BTreeMap<TopicPartition, Offset>;
@@ -22,6 +23,10 @@ type Ends = BTreeMap<TopicPartition, Offset>;
 /// See the module.
 pub(super) struct CatchUp {
     ends: Ends,
+    /// Whose input each is.
+    shards: BTreeMap<TopicPartition, ShardId>,
+    /// What follows from the inputs counts, too.
+    with_all_that_follows: bool,
     news: watch::Receiver<u64>,
 }
 
@@ -39,23 +44,28 @@ pub(super) enum Reached {
 impl CatchUp {
     /// To the ends that the inputs have now.
     pub(super) async fn begin(
-        topology: &AppTopology,
-        broker: &dyn Broker,
-        board: &Board,
+        groups: Vec<Arc<GroupSpec>>,
+        topics: Topics,
+        broker: Arc<dyn Broker>,
+        board: Arc<Board>,
     ) -> Result<Self, BrokerError> {
-        let inputs = topology.groups.iter().flat_map(|group| {
-            let partitions = (0..group.partitions).map(Partition);
-            partitions.flat_map(|partition| {
-                let topics = group.inputs.iter();
-                topics.map(move |input| {
-                    let name = &topology.topics.names[usize::from(input.topic.0)];
-                    TopicPartition::new(name.clone(), partition)
-                })
+        let inputs = groups.iter().flat_map(|group| {
+            let shards = (0..group.partitions).map(|it| ShardId::new(group.name.clone(), it));
+            shards.flat_map(|shard| {
+                let names = group.inputs.iter();
+                let topic = |input: &InputSpec| topics.names[usize::from(input.topic.0)].clone();
+                let partitions: Vec<_> = names
+                    .map(|input| TopicPartition::new(topic(input), shard.partition))
+                    .collect();
+                partitions.into_iter().map(move |it| (it, shard.clone()))
             })
         });
-        let inputs: Vec<TopicPartition> = inputs.collect();
+        let shards: BTreeMap<TopicPartition, ShardId> = inputs.collect();
+        let inputs: Vec<TopicPartition> = shards.keys().cloned().collect();
         Ok(Self {
-            ends: ends(broker, &inputs).await?,
+            ends: ends(&*broker, &inputs).await?,
+            shards,
+            with_all_that_follows: true,
             news: board.watch(),
         })
     }
@@ -68,36 +78,33 @@ impl CatchUp {
         let mut ends = Ends::new();
         for status in shards {
             for input in status.inputs.values() {
-                let input_partition =
-                    TopicPartition::new(input.topic.clone(), status.shard.partition);
-                let end = ends.entry(input_partition).or_insert(input.position);
+                let partition = TopicPartition::new(input.topic.clone(), status.shard.partition);
+                let end = ends.entry(partition).or_insert(input.position);
                 *end = input.position.max(*end);
             }
         }
         Self {
             ends,
+            shards: BTreeMap::new(),
+            with_all_that_follows: false,
             news: board.watch(),
         }
     }
 
-    /// Whether the inputs are at their ends, as far as the shards have told.
-    pub(super) fn reached(&self, board: &Board) -> Reached {
-        reached(&self.ends, &board.shards())
-    }
-
     /// Until the inputs may be at their ends, or nothing more comes by itself.
-    pub(super) async fn wait(&mut self, board: &Board, clock: &dyn Clock) {
-        while reached(&self.ends, &board.shards()) == Reached::No {
+    pub(super) async fn wait(mut self, board: Arc<Board>, clock: Arc<dyn Clock>) -> Self {
+        while reached(&self.mine(&board), &board.shards()) == Reached::No {
             tokio::select! {
                 biased;
                 changed = self.news.changed() => {
                     if changed.is_err() {
-                        return;
+                        break;
                     }
                 }
-                () = clock.sleep(QUIET) => return,
+                () = clock.sleep(QUIET) => break,
             }
         }
+        self
     }
 
     /// How far the inputs are, when all that is finished is committed and visible. What the app has sent to its own
@@ -107,8 +114,8 @@ impl CatchUp {
         board: &Board,
         broker: &dyn Broker,
     ) -> Result<Reached, BrokerError> {
-        let now = reached(&self.ends, &board.shards());
-        if now != Reached::Yes {
+        let now = reached(&self.mine(board), &board.shards());
+        if now != Reached::Yes || !self.with_all_that_follows {
             return Ok(now);
         }
         let written = board.written();
@@ -118,7 +125,19 @@ impl CatchUp {
             .filter(|input| written.contains(&input.topic));
         let own: Vec<TopicPartition> = own.cloned().collect();
         self.ends.append(&mut ends(broker, &own).await?);
-        Ok(reached(&self.ends, &board.shards()))
+        Ok(reached(&self.mine(board), &board.shards()))
+    }
+
+    /// The ends of the inputs that are not in the hands of another node.
+    fn mine(&self, board: &Board) -> Ends {
+        let (view, others) = (board.view(), board.others());
+        let elsewhere = |input: &TopicPartition| {
+            let shard = self.shards.get(input);
+            let active = shard.and_then(|it| view.plan()?.get(it).map(|it| it.active));
+            active.is_some_and(|active| others.contains(&active))
+        };
+        let ends = self.ends.iter().filter(|(input, _)| !elsewhere(input));
+        ends.map(|(input, end)| (input.clone(), *end)).collect()
     }
 }
 

@@ -1,16 +1,23 @@
-//! [`ControlLog`]: the control log as this node has read it, and writes to it.
+//! [`ControlLog`]: the control log as this node has read it; and [`Writes`]: what it has to say in it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use tanist_actors::port::{Broker, BrokerError, LogError, Source, TopicPartition, TopicSpec};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tanist_actors::port::{
+    Broker, BrokerError, Clock, LocalPortFuture, LogError, Source, TopicPartition, TopicSpec,
+};
 use tanist_cluster::codec::DecodeError;
 use tanist_cluster::control::{Entry, Key, Record};
-use tanist_cluster::view::{View, WentBack};
-use tanist_cluster::{Offset, Partition, garbage};
+use tanist_cluster::view::{Applied, View, WentBack};
+use tanist_cluster::{Offset, Partition};
 use tokio::sync::Notify;
 
 /// Records that are pulled at a time.
 const BATCH_RECORDS: usize = 500;
+/// Before a record is written again whose fate is unknown.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Why the control log cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -30,114 +37,75 @@ pub enum ControlError {
 }
 
 /// See the module.
-pub(crate) struct ControlLog {
-    broker: Arc<dyn Broker>,
+pub(super) struct ControlLog {
     partition: TopicPartition,
     source: Box<dyn Source + Send>,
     ready: Arc<Notify>,
-    view: View,
+    view: Arc<View>,
     read_to: Offset,
 }
 
 impl ControlLog {
     /// Opens `{app}.control`, made if it does not exist, and reads it to its end.
-    pub(crate) async fn open(broker: Arc<dyn Broker>, app: &str) -> Result<Self, ControlError> {
-        let topic: Arc<str> = format!("{app}.control").into();
-        let spec = TopicSpec {
-            name: topic.clone(),
-            partitions: 1,
-            replicas: None,
-            config: [("cleanup.policy".to_owned(), "compact".to_owned())].into(),
-        };
-        if broker
-            .topics(std::slice::from_ref(&topic))
-            .await?
-            .is_empty()
-        {
-            broker.create_topics(&[spec]).await?;
-        }
-        let partition = TopicPartition::new(topic, Partition(0));
+    pub(super) async fn open(broker: &dyn Broker, app: &str) -> Result<Self, ControlError> {
+        let config = [("cleanup.policy".to_owned(), "compact".to_owned())].into();
+        let partition = internal_topic(broker, format!("{app}.control"), config).await?;
         let bounds = broker.offsets(std::slice::from_ref(&partition)).await?;
         let bounds = bounds.get(&partition).cloned().unwrap_or_default();
         let ready = Arc::new(Notify::new());
         let source = broker.open(&partition, bounds.start, ready.clone())?;
         let mut log = Self {
-            broker,
             partition,
             source,
             ready,
-            view: View::default(),
+            view: Arc::default(),
             read_to: bounds.start,
         };
-        log.read_to(bounds.end).await?;
+        while log.read_to < bounds.end {
+            if log.pull()?.is_none() && log.read_to < bounds.end {
+                log.ready.notified().await;
+            }
+        }
         Ok(log)
     }
 
-    pub(crate) fn view(&self) -> &View {
+    pub(super) fn view(&self) -> &Arc<View> {
         &self.view
     }
 
-    /// Reads on to where it ends now.
-    pub(crate) async fn refresh(&mut self) -> Result<(), ControlError> {
-        let bounds = self
-            .broker
-            .offsets(std::slice::from_ref(&self.partition))
-            .await?;
-        let bounds = bounds.get(&self.partition).cloned().unwrap_or_default();
-        self.read_to(bounds.end).await
+    /// How far it was read; beyond the view, where there are only transaction markers or what was cleared away.
+    pub(super) fn read_to(&self) -> Offset {
+        self.read_to
     }
 
-    /// Appends a record, and reads on to it.
-    pub(crate) async fn write(&mut self, record: &Record) -> Result<Offset, ControlError> {
-        let key = record.key().to_string();
-        let offset = self.append(&key, Some(&record.encode())).await?;
-        self.read_to(offset.next()).await?;
-        Ok(offset)
+    pub(super) fn partition(&self) -> &TopicPartition {
+        &self.partition
     }
 
-    /// Clears away what the view does not need any more.
-    pub(crate) async fn sweep(&mut self) -> Result<(), ControlError> {
-        let superseded: Vec<Key> = garbage(&self.view);
-        for key in superseded {
-            self.append(&key.to_string(), None).await?;
-        }
-        Ok(())
-    }
-
-    async fn append(&self, key: &str, value: Option<&[u8]>) -> Result<Offset, BrokerError> {
-        self.broker
-            .append(&self.partition, key.as_bytes(), value)
-            .await
-    }
-
-    /// Until something new has been read.
-    pub(crate) async fn changed(&mut self) -> Result<(), ControlError> {
-        while !self.pull()? {
+    /// Until something new has been read: what that was.
+    pub(super) async fn changed(&mut self) -> Result<Vec<Applied>, ControlError> {
+        loop {
+            if let Some(applied) = self.pull()? {
+                return Ok(applied);
+            }
             self.ready.notified().await;
         }
-        Ok(())
     }
 
-    async fn read_to(&mut self, end: Offset) -> Result<(), ControlError> {
-        while self.read_to < end {
-            if !self.pull()? && self.read_to < end {
-                self.ready.notified().await;
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes in what there is now; true if there were records.
-    fn pull(&mut self) -> Result<bool, ControlError> {
+    /// Takes in what there is now, if there is anything.
+    fn pull(&mut self) -> Result<Option<Vec<Applied>>, ControlError> {
         let pulled = self.source.pull(BATCH_RECORDS)?;
-        let any = pulled.batch.is_some();
+        let mut all = None;
         if let Some(batch) = pulled.batch {
+            let all = all.insert(Vec::with_capacity(batch.len()));
+            let view = Arc::make_mut(&mut self.view);
             for index in 0..batch.len() {
                 let record = batch.get(index);
                 let entry = Entry::decode(record.key.unwrap_or_default(), record.value)?;
                 if let Some(entry) = entry {
-                    let applied = self.view.apply(record.offset, entry)?;
+                    let applied = view.apply(record.offset, entry)?;
                     tracing::debug!(offset = %record.offset, ?applied, "control log");
+                    all.push(applied);
                 }
                 self.read_to = record.offset.next();
             }
@@ -145,6 +113,121 @@ impl ControlLog {
         if let Some(reached) = pulled.reached {
             self.read_to = self.read_to.max(reached);
         }
-        Ok(any)
+        Ok(all)
     }
+}
+
+/// The one partition of a topic of the nodes' own, made if it does not exist.
+pub(super) async fn internal_topic(
+    broker: &dyn Broker,
+    name: String,
+    config: std::collections::BTreeMap<String, String>,
+) -> Result<TopicPartition, BrokerError> {
+    let name: Arc<str> = name.into();
+    let existing = broker.topics(std::slice::from_ref(&name)).await?;
+    if existing.is_empty() {
+        let spec = TopicSpec {
+            name: name.clone(),
+            partitions: 1,
+            replicas: None,
+            config,
+        };
+        broker.create_topics(&[spec]).await?;
+    }
+    Ok(TopicPartition::new(name, Partition(0)))
+}
+
+/// What became of a write.
+pub(super) type Written = (Record, Result<Offset, BrokerError>);
+
+/// Records on their way to the control log, all at once: none depends on another, but for a `Leave`, which is given
+/// when there is nothing else.
+pub(super) struct Writes {
+    broker: Arc<dyn Broker>,
+    clock: Arc<dyn Clock>,
+    partition: TopicPartition,
+    under_way: FuturesUnordered<LocalPortFuture<'static, Written>>,
+    sweeping: Option<LocalPortFuture<'static, Result<(), BrokerError>>>,
+}
+
+impl Writes {
+    pub(super) fn new(
+        broker: Arc<dyn Broker>,
+        clock: Arc<dyn Clock>,
+        partition: TopicPartition,
+    ) -> Self {
+        Self {
+            broker,
+            clock,
+            partition,
+            under_way: FuturesUnordered::new(),
+            sweeping: None,
+        }
+    }
+
+    pub(super) fn write(&mut self, record: Record) {
+        let (broker, partition) = (self.broker.clone(), self.partition.clone());
+        self.under_way.push(Box::pin(async move {
+            let written = append(&*broker, &partition, &record).await;
+            (record, written)
+        }));
+    }
+
+    /// The same after a pause.
+    pub(super) fn repeat(&mut self, record: Record) {
+        let (broker, partition) = (self.broker.clone(), self.partition.clone());
+        let pause = self.clock.sleep(PAUSE);
+        self.under_way.push(Box::pin(async move {
+            pause.await;
+            let written = append(&*broker, &partition, &record).await;
+            (record, written)
+        }));
+    }
+
+    /// Clears `keys` away, one by one in this order; another time if it is at it already.
+    pub(super) fn sweep(&mut self, keys: Vec<Key>) {
+        if keys.is_empty() || self.sweeping.is_some() {
+            return;
+        }
+        let (broker, partition) = (self.broker.clone(), self.partition.clone());
+        self.sweeping = Some(Box::pin(async move {
+            for key in keys {
+                let key = key.to_string();
+                broker.append(&partition, key.as_bytes(), None).await?;
+            }
+            Ok(())
+        }));
+    }
+
+    /// What became of one of them. Never done if there are none.
+    pub(super) async fn next(&mut self) -> Written {
+        loop {
+            let sweep = async {
+                match &mut self.sweeping {
+                    Some(sweeping) => sweeping.await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                Some(written) = self.under_way.next() => return written,
+                swept = sweep => {
+                    self.sweeping = None;
+                    if let Err(error) = swept {
+                        tracing::debug!("the control log is not cleared away yet: {error}");
+                    }
+                }
+                else => std::future::pending().await,
+            }
+        }
+    }
+}
+
+pub(super) async fn append(
+    broker: &dyn Broker,
+    partition: &TopicPartition,
+    record: &Record,
+) -> Result<Offset, BrokerError> {
+    let (key, value) = (record.key().to_string(), record.encode());
+    broker.append(partition, key.as_bytes(), Some(&value)).await
 }

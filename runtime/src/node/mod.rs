@@ -1,43 +1,58 @@
-//! [`Node`]: one process of an app. Joins, gets its predecessors out of the way, plans, starts its workers, and watches
-//! over them until it is stopped or fenced.
+//! [`Node`]: one process of an app: joins the others, takes its share of the shards, and leaves.
+//!
+//! The way of a node: `admission` (may it join?) -> `Join` in the `control` log -> `life` as a member: `crew` makes its
+//! workers ready and `deal`s them their shards; `beats` and `watch` say who is alive; `office` is what the director does;
+//! `report` tells it how far the copies here are -> `Leave`, or, when the others went on without it, from the beginning.
+//! `board` and `timeline` are what can be told of all that.
 
+mod admission;
+mod beats;
 mod board;
 mod catch_up;
 mod control;
-mod stop;
+mod crew;
+mod deal;
+mod inquiry;
+mod life;
+mod links;
+mod office;
+mod report;
 mod stores;
+mod story;
+mod timeline;
+mod watch;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
-use tanist_actors::group::GroupSpec;
-use tanist_actors::port::{Broker, BrokerError, Clock, CommitError, LogBuilder, Stores};
-use tanist_actors::worker::{Thread, WorkerHandle, WorkerParts, WorkerSettings};
-use tanist_cluster::control::{Armed, Join, Record, USUAL_WEIGHT};
-use tanist_cluster::plan::Plan;
-use tanist_cluster::startup::{Step, startup};
-use tanist_cluster::view::Standing;
-use tanist_cluster::{
-    Generation, GroupName, MemberId, NodeName, ShardId, TransactionalId, WorkerIndex,
-};
-use tokio::sync::{oneshot, watch};
+use tanist_actors::port::{Broker, BrokerError, Clock, Stores};
+use tanist_actors::worker::{Thread, WorkerSettings};
+use tanist_cluster::admission::Refusal;
+use tanist_cluster::control::{Join, USUAL_WEIGHT};
+use tanist_cluster::placement::Policy;
+use tanist_cluster::{NodeName, ShardId};
+use tokio::sync::watch as tokio_watch;
 use uuid::Uuid;
 
 pub use board::{Board, CommitTotals};
-use catch_up::{CatchUp, Reached};
 pub use control::ControlError;
-use control::ControlLog;
+pub(crate) use links::{INCARNATION_HEADER, PATH as ALIVE_PATH};
+pub use links::{Links, MemoryLinks, MemoryProcesses, TcpLinks, machine};
 pub use stores::OpenStores;
+pub use timeline::{Event, EventKind, Timeline};
 
 use crate::app::{App, AppTopology, Faults};
+use beats::{Beats, OpenError};
+use control::ControlLog;
+use life::{Ending, Life};
+use timeline::Note;
 
-/// The pause before a worker that could not commit is made anew; doubled while that goes on.
+/// The pause before a node that was put out joins again: doubled while that goes on.
 const BACKOFF: Duration = Duration::from_millis(100);
 /// The longest such pause.
 const MAX_BACKOFF: Duration = Duration::from_secs(5);
+/// Who was a member for so long was put out for a new reason.
+const SOUND: Duration = Duration::from_secs(30);
 
 /// What a node is made of.
 pub struct NodeParts {
@@ -49,6 +64,8 @@ pub struct NodeParts {
     pub workers: u32,
     /// How they work.
     pub settings: WorkerSettings,
+    /// How it is with the others.
+    pub cluster: ClusterSettings,
     /// The broker.
     pub broker: Arc<dyn Broker>,
     /// Where tables are kept.
@@ -59,10 +76,44 @@ pub struct NodeParts {
     pub thread: Thread,
     /// Where they report.
     pub board: Arc<Board>,
+    /// How it sees whether other processes are there.
+    pub links: Arc<dyn Links>,
     /// Where the node answers queries, `host:port`.
     pub http: Option<String>,
+    /// The machine whose loopback that may be, see [`machine`].
+    pub machine: Option<String>,
     /// This start of the node.
     pub incarnation: Uuid,
+}
+
+/// How a node is with the others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterSettings {
+    /// For how long a member may be silent before it is taken for dead. Must be the same on all nodes.
+    pub failure_timeout: Duration,
+    /// How often it says that it lives.
+    pub heartbeat_interval: Duration,
+    /// How long it waits, when it is to stop, for others to take over its shards.
+    pub leave_timeout: Duration,
+    /// How much it can carry, compared with the others; [`USUAL_WEIGHT`] unless set.
+    pub weight: u32,
+    /// Where it stands.
+    pub rack: Option<String>,
+    /// How it places shards when it is the director.
+    pub policy: Policy,
+}
+
+impl Default for ClusterSettings {
+    fn default() -> Self {
+        Self {
+            failure_timeout: Duration::from_secs(1),
+            heartbeat_interval: Duration::from_millis(100),
+            leave_timeout: Duration::from_secs(30),
+            weight: USUAL_WEIGHT,
+            rack: None,
+            policy: Policy::default(),
+        }
+    }
 }
 
 /// How a node ended that did not fail.
@@ -72,11 +123,6 @@ pub enum NodeExit {
     Stopped {
         /// Whether everything that was finished is committed.
         committed: bool,
-    },
-    /// Another node has taken over.
-    Fenced {
-        /// Who, if the log says so.
-        by: Option<MemberId>,
     },
 }
 
@@ -92,6 +138,9 @@ pub enum NodeError {
     /// The control log.
     #[error(transparent)]
     Control(#[from] ControlError),
+    /// The nodes that are running do not let it in.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
     /// It was to stop when it has caught up, which it will not.
     #[error("cannot catch up, because shard {shard} has stopped: {reason}")]
     CannotCatchUp {
@@ -102,16 +151,13 @@ pub enum NodeError {
     },
 }
 
-/// See the module.
-pub struct Node {
-    parts: NodeParts,
-    topology: AppTopology,
-    control: ControlLog,
-    me: MemberId,
-    workers: BTreeMap<WorkerIndex, WorkerHandle>,
-    ended: FuturesUnordered<
-        futures_util::future::BoxFuture<'static, (WorkerIndex, Option<CommitError>)>,
-    >,
+impl From<OpenError> for NodeError {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Broker(error) => Self::Broker(error),
+            OpenError::Log(error) => Self::Control(ControlError::Log(error)),
+        }
+    }
 }
 
 /// What a node is told from outside.
@@ -126,9 +172,17 @@ pub enum Wish {
     Stop,
 }
 
+/// See the module.
+pub struct Node {
+    parts: NodeParts,
+    topology: AppTopology,
+    control: ControlLog,
+    beats: Beats,
+}
+
 impl Node {
-    /// Puts the app together, creates what topics are missing, and joins.
-    pub async fn join(mut parts: NodeParts) -> Result<Self, NodeError> {
+    /// Puts the app together, creates what topics are missing, and reads what the others have said.
+    pub async fn open(mut parts: NodeParts) -> Result<Self, NodeError> {
         let existing = parts.broker.topics(&parts.app.topic_names()).await?;
         let topology = parts.app.topology(&existing)?;
         let shards = topology.shared.shards().count();
@@ -139,27 +193,15 @@ impl Node {
             }
             parts.broker.create_topics(&topology.missing).await?;
         }
-        let mut control = ControlLog::open(parts.broker.clone(), parts.app.id()).await?;
-        let join = Join {
-            node: parts.name.clone(),
-            incarnation: parts.incarnation,
-            workers: parts.workers,
-            topology: topology.shared.clone(),
-            build: env!("CARGO_PKG_VERSION").into(),
-            http: parts.http.clone(),
-            rack: None,
-            weight: USUAL_WEIGHT,
-            joined_at: parts.clock.now(),
-        };
-        let me = MemberId(control.write(&Record::Join(join)).await?.0);
-        tracing::info!(node = %parts.name, member = %me, "joined");
+        let app = parts.app.id();
+        let control = ControlLog::open(&*parts.broker, app).await?;
+        let beats = Beats::open(parts.broker.clone(), parts.clock.clone(), app).await?;
+        parts.board.follow(None, control.view());
         Ok(Self {
-            parts,
             topology,
             control,
-            me,
-            workers: BTreeMap::new(),
-            ended: FuturesUnordered::new(),
+            beats,
+            parts,
         })
     }
 
@@ -168,253 +210,103 @@ impl Node {
         &self.topology
     }
 
-    /// Which member it is.
-    pub fn member(&self) -> MemberId {
-        self.me
-    }
-
-    /// Runs the app until `wish` is fulfilled, or another node takes over.
-    pub async fn run(mut self, mut wish: watch::Receiver<Wish>) -> Result<NodeExit, NodeError> {
-        let taken_over = tokio::select! {
-            biased;
-            taken_over = self.take_over() => taken_over?,
-            () = wished(&mut wish) => return self.stop().await,
-        };
-        if !taken_over {
-            return Ok(self.fenced());
-        }
+    /// Joins and runs the app until `wish` is fulfilled. A node that was put out, because it was frozen or cut off for too
+    /// long, joins again.
+    pub async fn run(
+        mut self,
+        mut wish: tokio_watch::Receiver<Wish>,
+    ) -> Result<NodeExit, NodeError> {
+        let mut join = self.first_join();
         let mut backoff = BACKOFF;
-        let mut catch_up = None;
+        let mut again = false;
         loop {
-            if *wish.borrow() == Wish::StopWhenCaughtUp && catch_up.is_none() {
-                catch_up = Some(self.begin_to_catch_up().await?);
+            // Nothing is in hand.
+            if *wish.borrow() == Wish::Stop {
+                return Ok(NodeExit::Stopped { committed: true });
             }
+            let mut stop = wish.clone();
+            let life = tokio::select! {
+                biased;
+                life = self.join(&mut join, again) => life?,
+                // A `Join` may be on its way: a member that never beats is soon taken for dead.
+                () = stopped(&mut stop) => return Ok(NodeExit::Stopped { committed: true }),
+            };
+            let (since, clock) = (life.parts.clock.elapsed(), life.parts.clock.clone());
+            if let Ending::Stopped { committed } = life.run(&mut wish).await? {
+                return Ok(NodeExit::Stopped { committed });
+            }
+            self.put_out();
+            if clock.elapsed().saturating_sub(since) >= SOUND {
+                backoff = BACKOFF;
+            }
+            let mut stop = wish.clone();
             tokio::select! {
                 biased;
-                wish = next(&mut wish) => {
-                    if wish == Wish::Stop {
-                        return self.stop().await;
-                    }
-                }
-                changed = self.control.changed() => {
-                    changed?;
-                    if self.is_outside() {
-                        return Ok(self.fenced());
-                    }
-                    let view = Arc::new(self.control.view().clone());
-                    for (worker, handle) in &self.workers {
-                        handle.follow(view.clone(), Arc::new(self.shards_of(*worker)));
-                    }
-                }
-                Some((worker, error)) = self.ended.next() => {
-                    self.workers.remove(&worker);
-                    let Some(error) = error else { continue };
-                    tracing::warn!(%worker, "{error}; the worker's shards stand still");
-                    self.parts.clock.sleep(backoff).await;
-                    backoff = (backoff * 2).min(MAX_BACKOFF);
-                    if !self.rearm(worker).await? {
-                        return Ok(self.fenced());
-                    }
-                    tracing::info!(%worker, "the worker was made anew; its shards go on from what is committed");
-                }
-                Some(()) = wait(&mut catch_up, &self.parts) => match self.check(&mut catch_up).await? {
-                    Reached::No => {}
-                    Reached::Yes => return self.stop().await,
-                    Reached::Never { shard, reason } => {
-                        self.stop().await?;
-                        return Err(NodeError::CannotCatchUp { shard, reason });
-                    }
-                },
+                () = stopped(&mut stop) => {}
+                () = self.parts.clock.sleep(backoff) => {}
             }
+            backoff = (backoff * 2).min(MAX_BACKOFF);
+            join.incarnation = admission::next(join.incarnation);
+            again = true;
         }
     }
 
-    async fn begin_to_catch_up(&self) -> Result<CatchUp, BrokerError> {
-        let NodeParts { broker, board, .. } = &self.parts;
-        CatchUp::begin(&self.topology, &**broker, board).await
+    fn first_join(&self) -> Join {
+        let NodeParts { cluster, .. } = &self.parts;
+        Join {
+            node: self.parts.name.clone(),
+            incarnation: self.parts.incarnation,
+            workers: self.parts.workers,
+            topology: self.topology.shared.clone(),
+            build: env!("CARGO_PKG_VERSION").into(),
+            http: self.parts.http.clone(),
+            machine: self.parts.machine.clone(),
+            rack: cluster.rack.clone(),
+            weight: cluster.weight,
+            joined_at: self.parts.clock.now(),
+        }
     }
 
-    /// All that is finished is committed and visible. False if a worker has ended.
-    async fn settle(&self) -> bool {
-        let settling: Vec<_> = self.workers.values().map(WorkerHandle::settle).collect();
-        let settled = futures_util::future::join_all(settling).await;
-        settled.into_iter().all(|settled| settled)
-    }
-
-    async fn check(&self, catch_up: &mut Option<CatchUp>) -> Result<Reached, BrokerError> {
-        match catch_up {
-            Some(catch_up) if self.settle().await => {
-                catch_up.check(&self.parts.board, &*self.parts.broker).await
+    async fn join(&mut self, join: &mut Join, again: bool) -> Result<Life<'_>, NodeError> {
+        let Self {
+            parts,
+            topology,
+            control,
+            beats,
+        } = self;
+        join.joined_at = parts.clock.now();
+        let survey = stores::on_disk(parts.stores.clone(), parts.app.id(), &topology.groups);
+        let admitted = admission::admit_and_join(join, parts, control, beats);
+        let (on_disk, admitted) = tokio::join!(biased; survey, admitted);
+        let me = admitted.inspect_err(|error| {
+            if let NodeError::Refused(refusal) = error {
+                parts
+                    .board
+                    .note(Note::new(EventKind::Refused, refusal.to_string()));
             }
-            // A worker has ended; what it did not commit will be processed again.
-            _ => Ok(Reached::No),
-        }
-    }
-
-    fn is_outside(&self) -> bool {
-        self.control.view().standing(self.me) != Standing::Member
-    }
-
-    /// Takes the app over, as the one node that it has. False if another did so meanwhile.
-    async fn take_over(&mut self) -> Result<bool, NodeError> {
-        let mut logs = BTreeMap::new();
-        while let Some(step) = startup(self.control.view(), self.me).into_iter().next() {
-            match step {
-                Step::Arm(generation) => logs = self.arm_all(generation).await?,
-                Step::Fence(_) | Step::Write(_) => self.fence_and_plan().await?,
-            }
-        }
-        if self.is_outside() {
-            return Ok(false);
-        }
-        self.control.sweep().await?;
-        for (worker, log) in logs {
-            if !self.start(worker, log) {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
-    async fn arm_all(
-        &mut self,
-        generation: Generation,
-    ) -> Result<BTreeMap<WorkerIndex, Box<dyn LogBuilder>>, NodeError> {
-        let mut logs = BTreeMap::new();
-        for worker in (0..self.parts.workers).map(WorkerIndex) {
-            logs.insert(worker, self.log(worker).await?);
-        }
-        self.announce(generation).await?;
-        Ok(logs)
-    }
-
-    async fn log(&self, worker: WorkerIndex) -> Result<Box<dyn LogBuilder>, NodeError> {
-        let id = TransactionalId::of(self.parts.app.id(), self.me, worker);
-        Ok(self.parts.broker.log(&id).await?)
-    }
-
-    async fn announce(&mut self, generation: Generation) -> Result<(), NodeError> {
-        let armed = Armed {
-            member: self.me,
-            generation,
+        })?;
+        let (kind, how) = match again {
+            true => (EventKind::Rejoined, "joined again"),
+            false => (EventKind::Joined, "joined"),
         };
-        self.control.write(&Record::Armed(armed)).await?;
-        Ok(())
+        let text = format!("node {} {how} as member {me}", parts.name);
+        parts.board.note(Note::new(kind, text).member(me));
+        let joined = (join.clone(), me);
+        Ok(Life::new(parts, topology, control, beats, joined, on_disk))
     }
 
-    /// Fences everybody who was here before, all at once, then writes the plan.
-    async fn fence_and_plan(&mut self) -> Result<(), NodeError> {
-        let steps = startup(self.control.view(), self.me);
-        let mut ids = Vec::new();
-        for step in &steps {
-            if let Step::Fence(fence) = step {
-                tracing::info!(member = %fence.member, node = %fence.node, "fencing the predecessor");
-                ids.extend(fence.ids(self.parts.app.id()));
-            }
-        }
-        if !ids.is_empty() {
-            self.parts.broker.fence(&ids).await?;
-        }
-        for step in steps {
-            if let Step::Write(plan) = step {
-                self.control.write(&Record::Plan(plan)).await?;
-            }
-        }
-        Ok(())
+    fn put_out(&self) {
+        let board = &self.parts.board;
+        board.clear();
+        board.follow(None, self.control.view());
+        let text =
+            "the others went on without this node; it has dropped its shards and joins again";
+        board.note(Note::new(EventKind::Outside, text));
     }
-
-    /// A worker of its own producer, which was announced, and its shards. False if this node is outside.
-    fn start(&mut self, worker: WorkerIndex, log: Box<dyn LogBuilder>) -> bool {
-        let view = self.control.view();
-        let Some(member) = view.member(self.me) else {
-            return false;
-        };
-        let Some(producer) = view.producer_permit(self.me, member.generation) else {
-            return false;
-        };
-        let (tell, ended) = oneshot::channel();
-        let parts = WorkerParts {
-            index: worker,
-            app: self.parts.app.id().into(),
-            me: self.me,
-            groups: self.groups(),
-            settings: self.parts.settings.clone(),
-            topics: self.topology.topics.clone(),
-            broker: self.parts.broker.clone(),
-            producer,
-            log,
-            stores: self.parts.stores.clone(),
-            clock: self.parts.clock.clone(),
-            reports: self.parts.board.clone(),
-        };
-        let handle = WorkerHandle::start(parts, self.parts.thread, tell);
-        let view = Arc::new(self.control.view().clone());
-        handle.follow(view, Arc::new(self.shards_of(worker)));
-        self.workers.insert(worker, handle);
-        self.ended
-            .push(Box::pin(async move { (worker, ended.await.ok()) }));
-        true
-    }
-
-    fn groups(&self) -> Arc<BTreeMap<GroupName, Arc<GroupSpec>>> {
-        let groups = self.topology.groups.iter();
-        let named = groups.map(|group| (group.name.clone(), group.clone()));
-        Arc::new(named.collect())
-    }
-
-    /// Shards are dealt out to workers one by one, group by group.
-    fn shards_of(&self, worker: WorkerIndex) -> BTreeSet<ShardId> {
-        let workers = self.parts.workers as usize;
-        let shards = self.topology.shared.shards().enumerate();
-        shards
-            .filter(|(place, _)| place % workers == worker.0 as usize)
-            .map(|(_, shard)| shard)
-            .collect()
-    }
-
-    /// Gives a worker a new producer, and announces it. False if this node was put out meanwhile.
-    async fn rearm(&mut self, worker: WorkerIndex) -> Result<bool, NodeError> {
-        let log = self.log(worker).await?;
-        // Who was fenced would announce itself to whoever has taken over, who would have to fence it once more.
-        self.control.refresh().await?;
-        let Some(member) = self.control.view().member(self.me) else {
-            return Ok(false);
-        };
-        let generation = member.generation.next();
-        self.announce(generation).await?;
-        Ok(!self.is_outside() && self.start(worker, log))
-    }
-
-    fn fenced(&self) -> NodeExit {
-        let view = self.control.view();
-        let by = match view.standing(self.me) {
-            Standing::Outside { expelled } => expelled.map(|expelled| expelled.by),
-            Standing::NotYet | Standing::Member => None,
-        };
-        // Whoever has taken over clears away that this node ever was, which it may read in one go with the plan.
-        let planned = || view.plan().map(Plan::author).filter(|by| *by != self.me);
-        NodeExit::Fenced {
-            by: by.or_else(planned),
-        }
-    }
-}
-
-/// The next wish. That nobody is left who could have one is one, too.
-async fn next(wish: &mut watch::Receiver<Wish>) -> Wish {
-    match wish.changed().await {
-        Ok(()) => *wish.borrow_and_update(),
-        Err(_) => Wish::Stop,
-    }
-}
-
-/// See [`CatchUp::wait`].
-async fn wait(catch_up: &mut Option<CatchUp>, parts: &NodeParts) -> Option<()> {
-    catch_up.as_mut()?.wait(&parts.board, &*parts.clock).await;
-    Some(())
 }
 
 /// Until the node is to stop, or nobody is left who could say so.
-async fn wished(wish: &mut watch::Receiver<Wish>) {
+async fn stopped(wish: &mut tokio_watch::Receiver<Wish>) {
     // An error means that nobody is left: that is a wish, too.
     let _ = wish.wait_for(|wish| *wish == Wish::Stop).await;
 }

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use tanist_actors::group::GroupSpec;
 use tanist_actors::port::{Store, StoreError, Stores};
-use tanist_cluster::ShardId;
+use tanist_actors::table::StoreState;
+use tanist_cluster::{Offset, ShardId};
 
 /// See the module. A store is known for as long as its shard holds it.
 pub struct OpenStores {
@@ -46,7 +48,46 @@ impl Stores for OpenStores {
         self.remember(shard, self.stores.open_in_memory(shard))
     }
 
+    fn exists(&self, shard: &ShardId) -> bool {
+        self.stores.exists(shard)
+    }
+
     fn is_slow(&self) -> bool {
         self.stores.is_slow()
     }
+}
+
+/// How far each copy is: the sum over its changelogs.
+pub(super) type Positions = BTreeMap<ShardId, Offset>;
+
+/// The copies of the shards of `groups` on a node's disk. What cannot be read is left for whoever has to run it to
+/// complain about.
+pub(super) async fn on_disk(
+    stores: Arc<dyn Stores>,
+    app: &str,
+    groups: &[Arc<GroupSpec>],
+) -> Positions {
+    let kept = groups.iter().filter(|group| !group.is_in_memory());
+    let shards = kept.flat_map(|group| {
+        let shard = |partition| ShardId::new(group.name.clone(), partition);
+        (0..group.partitions).map(shard)
+    });
+    let (shards, app): (Vec<ShardId>, String) = (shards.collect(), app.to_owned());
+    let is_slow = stores.is_slow();
+    let look = move || {
+        let there = shards.into_iter().filter(|shard| stores.exists(shard));
+        let position = |shard: ShardId| {
+            let store = stores.open(&shard).ok()?;
+            let path = format!("the data directory, shard {shard}");
+            let state = StoreState::load(&*store, &app, &shard, &path).ok()?;
+            let sum = state.changelogs.values().map(|offset| offset.0).sum();
+            Some((shard, Offset(sum)))
+        };
+        there.filter_map(position).collect()
+    };
+    if !is_slow {
+        return look();
+    }
+    // A panic has been printed; copies that nobody knows of are filled anew.
+    tokio::task::spawn_blocking(look).await.unwrap_or_default()
 }

@@ -22,6 +22,7 @@ pub(crate) use layer::{CONFIG_VARIABLE, DEFAULT_FILE, Layer};
 pub(crate) use rows::ROWS;
 
 use crate::kafka::KafkaSettings;
+use crate::node::ClusterSettings;
 use crate::store::StoreOptions;
 
 /// What the names of Kafka's own properties begin with, as settings.
@@ -37,6 +38,7 @@ pub(crate) struct Settings {
     pub(crate) node: NodeName,
     pub(crate) http: SocketAddr,
     pub(crate) workers: u32,
+    pub(crate) cluster: ClusterSettings,
     pub(crate) guarantee: Guarantee,
     pub(crate) commit_interval: Duration,
     pub(crate) commit_bytes: usize,
@@ -64,6 +66,7 @@ impl Settings {
             node: NodeName::new(machine()),
             http: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             workers: std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32),
+            cluster: ClusterSettings::default(),
             guarantee: worker.guarantee,
             commit_interval: worker.commit_interval,
             commit_bytes: worker.commit_bytes,
@@ -100,6 +103,18 @@ impl Settings {
                     problem,
                 }),
         );
+        let cluster = &settings.cluster;
+        if cluster.heartbeat_interval * 3 > cluster.failure_timeout {
+            faults.push(SettingFault {
+                source: None,
+                key: None,
+                value: None,
+                problem: format!(
+                    "`failure_timeout` ({:?}) has to be at least three times `heartbeat_interval` ({:?})",
+                    cluster.failure_timeout, cluster.heartbeat_interval
+                ),
+            });
+        }
         if faults.is_empty() {
             return Ok(settings);
         }
@@ -283,6 +298,13 @@ mod tests {
         let layers = [layer(Source::Flag, &[("transaction_timeout", "10s")])];
         let text = Settings::resolve("app", &layers).err().unwrap().to_string();
         assert!(text.contains("commit_timeout"), "{text}");
+    }
+
+    #[test]
+    fn a_lost_heartbeat_is_no_death() {
+        let layers = [layer(Source::Flag, &[("failure_timeout", "200ms")])];
+        let text = Settings::resolve("app", &layers).err().unwrap().to_string();
+        assert!(text.contains("heartbeat_interval"), "{text}");
     }
 
     #[test]

@@ -70,6 +70,61 @@ pub(crate) const ROWS: &[Row] = &[
         set: |settings, text| put(&mut settings.workers, value::count(text)),
     },
     Row {
+        flag: "failure-timeout",
+        value: "TIME",
+        help: "How long a node may be silent before the others take its shards; equal on all nodes [default: 1s]",
+        common: false,
+        set: |settings, text| {
+            put(
+                &mut settings.cluster.failure_timeout,
+                value::positive_duration(text),
+            )
+        },
+    },
+    Row {
+        flag: "heartbeat-interval",
+        value: "TIME",
+        help: "How often a node says that it lives [default: 100ms]",
+        common: false,
+        set: |settings, text| {
+            put(
+                &mut settings.cluster.heartbeat_interval,
+                value::positive_duration(text),
+            )
+        },
+    },
+    Row {
+        flag: "leave-timeout",
+        value: "TIME",
+        help: "How long a node that is to stop waits for others to take its shards over [default: 30s]",
+        common: false,
+        set: |settings, text| put(&mut settings.cluster.leave_timeout, value::duration(text)),
+    },
+    Row {
+        flag: "weight",
+        value: "N",
+        help: "How much this node can carry, compared with the others; 0: no shards [default: 100]",
+        common: false,
+        set: |settings, text| put(&mut settings.cluster.weight, value::whole(text)),
+    },
+    Row {
+        flag: "rack",
+        value: "NAME",
+        help: "Where this node stands: standbys are put on other racks first [default: none]",
+        common: false,
+        set: |settings, text| put(&mut settings.cluster.rack, value::name(text).map(Some)),
+    },
+    Row {
+        flag: "max-warmups",
+        value: "N",
+        help: "How many copies may be filled at a time only to balance the nodes [default: 8]",
+        common: false,
+        set: |settings, text| {
+            let count = value::count(text).map(|count| count as usize);
+            put(&mut settings.cluster.policy.max_warmups, count)
+        },
+    },
+    Row {
         flag: "guarantee",
         value: "WHICH",
         help: "exactly_once, at_least_once or at_most_once [default: exactly_once]",

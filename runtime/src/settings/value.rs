@@ -60,6 +60,12 @@ pub(crate) fn count(text: &str) -> Result<u32, String> {
     number.ok_or_else(|| "give a whole number, 1 or more".into())
 }
 
+/// A whole number.
+pub(crate) fn whole(text: &str) -> Result<u32, String> {
+    let number = text.trim().parse().ok();
+    number.ok_or_else(|| "give a whole number".into())
+}
+
 /// Bootstrap addresses.
 pub(crate) fn brokers(text: &str) -> Result<String, String> {
     let has_port = |address: &str| {

@@ -50,4 +50,8 @@ impl Stores for RocksStores {
     fn open(&self, shard: &ShardId) -> Result<Arc<dyn Store>, StoreError> {
         Ok(self.node.open(shard)?)
     }
+
+    fn exists(&self, shard: &ShardId) -> bool {
+        self.path(shard).exists()
+    }
 }

@@ -19,8 +19,12 @@ use uuid::Uuid;
 use super::EPOCH;
 use crate::app::App;
 use crate::memory::MemoryBroker;
-use crate::node::{Board, Node, NodeError, NodeExit, NodeParts, Wish};
+use crate::node::{
+    Board, ClusterSettings, MemoryProcesses, Node, NodeError, NodeExit, NodeParts, Wish,
+};
 
+/// The one node, and its address.
+const NODE: &str = "n1";
 /// Steps of virtual time in which it is looked whether the app has settled.
 const STEP: Duration = Duration::from_millis(5);
 /// Virtual time without anything to do before the app counts as settled: longer than a commit waits.
@@ -44,6 +48,7 @@ pub(crate) struct Driver {
     broker: MemoryBroker,
     stores: Arc<MemoryStores>,
     board: Arc<Board>,
+    processes: MemoryProcesses,
     clock: TokioClock,
     node: Option<Running>,
     starts: u128,
@@ -71,7 +76,8 @@ impl Driver {
             dice: seed,
             broker,
             stores: Arc::default(),
-            board: Arc::default(),
+            board: Arc::new(Board::new(NodeName::from(NODE), Arc::new(clock))),
+            processes: MemoryProcesses::default(),
             clock,
             node: None,
             starts: 0,
@@ -85,25 +91,29 @@ impl Driver {
             "the node is running: kill or stop it first"
         );
         self.starts += 1;
-        self.board = Arc::default();
+        self.board = Arc::new(Board::new(NodeName::from(NODE), Arc::new(self.clock)));
         let parts = NodeParts {
             app: self.app.clone(),
-            name: NodeName::from("n1"),
+            name: NodeName::from(NODE),
             workers: self.workers,
             settings: self.settings.clone(),
-            broker: Arc::new(self.broker.client("n1")),
+            cluster: ClusterSettings::default(),
+            broker: Arc::new(self.broker.client(NODE)),
             stores: self.stores.clone(),
             clock: Arc::new(self.clock),
             thread: Thread::This,
             board: self.board.clone(),
-            http: None,
-            incarnation: Uuid::from_u128(self.starts),
+            links: Arc::new(self.processes.links(NODE)),
+            http: Some(NODE.to_owned()),
+            machine: None,
+            // Room for those of a node that joins again.
+            incarnation: Uuid::from_u128(self.starts << 64),
         };
         let (wish, wished) = watch::channel(Wish::Run);
         let (tell, exit) = oneshot::channel();
         let tasks = LocalSet::new();
         tasks.spawn_local(async move {
-            let ended = match Node::join(parts).await {
+            let ended = match Node::open(parts).await {
                 Ok(node) => node.run(wished).await,
                 Err(error) => Err(error),
             };
@@ -251,6 +261,7 @@ impl Driver {
 
     pub(crate) fn kill(&mut self) {
         let running = self.node.take().expect("a node that runs can be killed");
+        self.processes.end(NODE);
         {
             let _on_it = self.runtime.enter();
             drop(running);

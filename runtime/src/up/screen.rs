@@ -199,6 +199,8 @@ fn cell(copy: &Copy, node: &NodeView) -> (String, Tone) {
     let (text, tone) = match copy.part {
         Part::Active => ("active", Tone::Good),
         Part::Busy => ("busy", Tone::Plain),
+        Part::Standby => ("standby", Tone::Plain),
+        Part::Copy => ("copy", Tone::Faint),
         Part::Broken => ("BROKEN", Tone::Bad),
     };
     let tone = if node.is_stale() { Tone::Faint } else { tone };

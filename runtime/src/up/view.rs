@@ -102,6 +102,10 @@ pub(super) enum Part {
     Active,
     /// Active, and not at work: it is restored, restarted, or stopping.
     Busy,
+    /// A copy that follows the active.
+    Standby,
+    /// A copy that is opened, filled or closed.
+    Copy,
     Broken,
 }
 
@@ -364,6 +368,8 @@ impl Told {
                 (Role::Active, ShardState::Running) => Part::Active,
                 (_, ShardState::Broken { .. }) => Part::Broken,
                 (Role::Active, _) => Part::Busy,
+                (Role::Standby, ShardState::Standby) => Part::Standby,
+                (Role::Standby | Role::Warmup | Role::Going, _) => Part::Copy,
             };
             let copy = Copy {
                 part,

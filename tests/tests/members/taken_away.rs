@@ -44,6 +44,10 @@ impl Stores for Gated {
         drop(waited.expect("nobody panics with it"));
         self.stores.open(shard)
     }
+
+    fn exists(&self, shard: &ShardId) -> bool {
+        self.stores.exists(shard)
+    }
 }
 
 #[test]

@@ -96,6 +96,7 @@ impl World {
             topology: Topology::default(),
             build: "test".into(),
             http: None,
+            machine: None,
             rack: None,
             weight: 100,
             joined_at: Millis(0),

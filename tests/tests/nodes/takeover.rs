@@ -1,22 +1,31 @@
-//! A node that lost the app, and one that lost its broker for a while.
+//! Nodes of one name and of several, and one that lost its broker for a while.
 
 use tanist_tests::node::{ORDERS, Orders};
 use tanist_tests::orders::ORDER_COUNTS;
 
-/// The exit code of a node that another has taken over from.
-const FENCED: i32 = 5;
+/// The exit code of a node that the others do not let in.
+const REFUSED: i32 = 2;
 /// Orders a second.
 const RATE: u32 = 1000;
 
 #[test]
-fn a_second_node_takes_over_and_the_first_says_so_and_ends() {
+fn a_second_node_of_a_name_is_refused_while_the_first_lives_and_let_in_when_it_is_dead() {
     let orders = Orders::start();
     let load = orders.generate(RATE, &[]);
-    let mut first = orders.worker("first", &[]);
+    let mut first = orders.worker("first", &["--node", "one"]);
     orders.await_progress(&mut first);
-    let mut second = orders.worker("second", &[]);
-    let log = first.expect_end(FENCED);
-    assert!(log.contains("fenced: another node (member "), "{log}");
+    let log = orders
+        .worker("second", &["--node", "one"])
+        .expect_end(REFUSED);
+    assert!(
+        log.contains("a node named one is running already (member "),
+        "{log}"
+    );
+    assert!(log.contains("give this one another name"), "{log}");
+    // It has disturbed nobody.
+    orders.await_progress(&mut first);
+    first.kill();
+    let mut second = orders.worker("second", &["--node", "one"]);
     orders.await_progress(&mut second);
     load.stop();
     second.stop();
@@ -24,40 +33,43 @@ fn a_second_node_takes_over_and_the_first_says_so_and_ends() {
 }
 
 #[test]
-fn a_node_that_was_frozen_while_another_took_over_writes_nothing_any_more() {
+fn a_frozen_node_has_its_name_until_it_has_been_silent_for_the_time_out_and_may_not_come_back() {
     let orders = Orders::start();
     let load = orders.generate(RATE, &[]);
-    let mut first = orders.worker("first", &[]);
+    let mut first = orders.worker("first", &["--node", "one"]);
     orders.await_progress(&mut first);
     first.freeze();
-    let mut second = orders.worker("second", &[]);
+    let mut second = orders.worker("second", &["--node", "one"]);
     orders.await_progress(&mut second);
     // It wakes while its successor works.
     first.thaw();
-    let log = first.expect_end(FENCED);
-    assert!(log.contains("fenced: another node (member "), "{log}");
+    let log = first.expect_end(REFUSED);
+    assert!(
+        log.contains("the others went on without this node"),
+        "{log}"
+    );
+    assert!(log.contains("a node named one is running already"), "{log}");
     orders.await_progress(&mut second);
 
     // The next one wakes when all is done, so that whatever is written is its own.
     second.freeze();
-    let mut third = orders.worker("third", &[]);
+    let mut third = orders.worker("third", &["--node", "one"]);
     orders.await_progress(&mut third);
     load.stop();
-    third.stop();
-    let counted = orders.judge("third").orders();
+    let counted = orders.await_all(&mut third);
     let topics = [
         ORDERS,
         ORDER_COUNTS,
         "orders-account-repartition",
         "orders-order_count-changelog",
-        "orders.control",
     ];
     let written = || topics.map(|topic| orders.written(topic));
     let before = written();
     assert!(before.iter().all(|end| *end > 0), "{before:?}");
     second.thaw();
-    second.expect_end(FENCED);
+    second.expect_end(REFUSED);
     assert_eq!(written(), before, "ends of {topics:?}");
+    third.stop();
     assert_eq!(orders.judge("third").orders(), counted);
 }
 

@@ -1,0 +1,312 @@
+//! [`Crew`]: the workers of a member: each gets a producer that was announced, then its shards; one that cannot commit is
+//! made anew.
+//!
+//! ```text
+//! preparing -> prepared -> announced -> running -- cannot commit --> preparing, after a pause
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::future::join_all;
+use futures_util::stream::FuturesUnordered;
+use tanist_actors::group::GroupSpec;
+use tanist_actors::port::{BrokerError, CommitError, LocalPortFuture, LogBuilder, TopicPartition};
+use tanist_actors::worker::{Unfinished, WorkerHandle, WorkerParts};
+use tanist_cluster::control::{Armed, Record};
+use tanist_cluster::handover::Role;
+use tanist_cluster::view::View;
+use tanist_cluster::{
+    Epoch, Generation, GroupName, MemberId, Offset, ShardId, TransactionalId, WorkerIndex,
+};
+use tokio::sync::oneshot;
+
+use super::NodeParts;
+use super::deal::{Deal, Part, deal};
+use crate::app::AppTopology;
+
+/// The pause before a worker that could not commit is made anew: at first, and, doubled each time, at most.
+const BACKOFF: std::ops::Range<Duration> = Duration::from_millis(100)..Duration::from_secs(5);
+/// Who ran for so long has no past.
+const SOUND: Duration = Duration::from_secs(30);
+
+type Groups = BTreeMap<GroupName, Arc<GroupSpec>>;
+type Prepared = (
+    WorkerIndex,
+    Result<(Box<dyn LogBuilder>, Offset), BrokerError>,
+);
+type Ended = (WorkerIndex, Option<CommitError>);
+
+enum Place {
+    Preparing,
+    /// To be announced when the control log has been read up to there: who was put out meanwhile says no more.
+    Prepared(Box<dyn LogBuilder>, Offset),
+    Announced(Generation, Box<dyn LogBuilder>),
+    Running {
+        handle: WorkerHandle,
+        since: Duration,
+        mine: Arc<BTreeSet<ShardId>>,
+    },
+}
+
+/// What has become of a worker.
+pub(super) enum News {
+    /// It may be announced.
+    Prepared(WorkerIndex),
+    /// It could not commit.
+    Ended(WorkerIndex, CommitError),
+}
+
+/// See the module. Dropped: all of them end at once, without a commit.
+pub(super) struct Crew {
+    me: MemberId,
+    control: TopicPartition,
+    groups: Arc<Groups>,
+    places: BTreeMap<WorkerIndex, Place>,
+    preparing: FuturesUnordered<LocalPortFuture<'static, Prepared>>,
+    ended: FuturesUnordered<LocalPortFuture<'static, Ended>>,
+    pauses: BTreeMap<WorkerIndex, Duration>,
+    announced: Generation,
+    deal: Deal,
+    declined: BTreeSet<(Epoch, ShardId)>,
+}
+
+impl Crew {
+    /// `control`: where its producers are announced.
+    pub(super) fn new(me: MemberId, topology: &AppTopology, control: TopicPartition) -> Self {
+        let groups = topology.groups.iter();
+        let groups = groups.map(|group| (group.name.clone(), group.clone()));
+        Self {
+            me,
+            control,
+            groups: Arc::new(groups.collect()),
+            places: BTreeMap::new(),
+            preparing: FuturesUnordered::new(),
+            ended: FuturesUnordered::new(),
+            pauses: BTreeMap::new(),
+            announced: Generation::default(),
+            deal: Deal::new(),
+            declined: BTreeSet::new(),
+        }
+    }
+
+    /// Begins to make these workers ready.
+    pub(super) fn prepare(
+        &mut self,
+        workers: impl Iterator<Item = WorkerIndex>,
+        parts: &NodeParts,
+    ) {
+        for worker in workers {
+            self.prepare_one(worker, Duration::ZERO, parts);
+        }
+    }
+
+    fn prepare_one(&mut self, worker: WorkerIndex, pause: Duration, parts: &NodeParts) {
+        self.places.insert(worker, Place::Preparing);
+        let id = TransactionalId::of(parts.app.id(), self.me, worker);
+        let (broker, pause) = (parts.broker.clone(), parts.clock.sleep(pause));
+        let control = self.control.clone();
+        self.preparing.push(Box::pin(async move {
+            pause.await;
+            let prepare = async {
+                let log = broker.log(&id).await?;
+                let bounds = broker.offsets(std::slice::from_ref(&control)).await?;
+                let end = bounds.get(&control).map_or(Offset(0), |it| it.end);
+                Ok((log, end))
+            };
+            (worker, prepare.await)
+        }));
+    }
+
+    /// Whether all workers have been started once.
+    pub(super) fn is_armed(&self) -> bool {
+        self.announced > Generation::default()
+    }
+
+    /// Until something has become of a worker.
+    pub(super) async fn next(&mut self) -> Result<News, BrokerError> {
+        tokio::select! {
+            biased;
+            Some((worker, log)) = self.preparing.next() => {
+                let (log, end) = log?;
+                self.places.insert(worker, Place::Prepared(log, end));
+                Ok(News::Prepared(worker))
+            }
+            Some((worker, error)) = self.ended.next() => {
+                let error = error.unwrap_or_else(|| CommitError::Unknown("its thread has ended".into()));
+                Ok(News::Ended(worker, error))
+            }
+            else => std::future::pending().await,
+        }
+    }
+
+    /// A worker has ended: it is made anew, after a pause.
+    pub(super) fn replace(&mut self, worker: WorkerIndex, parts: &NodeParts) {
+        let now = parts.clock.elapsed();
+        let ran = match self.places.remove(&worker) {
+            Some(Place::Running { since, .. }) => now.saturating_sub(since),
+            _ => Duration::ZERO,
+        };
+        let pause = self.pauses.entry(worker).or_insert(BACKOFF.start);
+        if ran >= SOUND {
+            *pause = BACKOFF.start;
+        }
+        let before = *pause;
+        *pause = (*pause * 2).min(BACKOFF.end);
+        self.prepare_one(worker, before, parts);
+    }
+
+    /// What to say of the producers that are ready, the control log being read up to `read_to`. The first time, all at once.
+    pub(super) fn announce(&mut self, view: &View, read_to: Offset) -> Option<Record> {
+        let member = view.member(self.me)?;
+        let is_ready = |place: &Place| matches!(place, Place::Prepared(_, end) if *end <= read_to);
+        let waits = |place: &Place| !self.is_armed() && !is_ready(place);
+        let mut places = self.places.values();
+        if places.clone().any(waits) || !places.any(is_ready) {
+            return None;
+        }
+        let generation = self.announced.max(member.generation).next();
+        self.announced = generation;
+        let places = std::mem::take(&mut self.places).into_iter();
+        let announced = places.map(|(worker, place)| match place {
+            Place::Prepared(log, end) if end <= read_to => {
+                (worker, Place::Announced(generation, log))
+            }
+            place => (worker, place),
+        });
+        self.places = announced.collect();
+        let member = self.me;
+        Some(Record::Armed(Armed { member, generation }))
+    }
+
+    /// Starts the workers whose announcement was read back. Whether there were any.
+    pub(super) fn start(&mut self, view: &View, parts: &NodeParts, topology: &AppTopology) -> bool {
+        let mut any = false;
+        for worker in (0..parts.workers).map(WorkerIndex) {
+            let Some(Place::Announced(generation, _)) = self.places.get(&worker) else {
+                continue;
+            };
+            let Some(producer) = view.producer_permit(self.me, *generation) else {
+                continue;
+            };
+            let Some(Place::Announced(_, log)) = self.places.remove(&worker) else {
+                continue;
+            };
+            let (tell, ended) = oneshot::channel();
+            let worker_parts = WorkerParts {
+                index: worker,
+                app: parts.app.id().into(),
+                me: self.me,
+                groups: self.groups.clone(),
+                settings: parts.settings.clone(),
+                topics: topology.topics.clone(),
+                broker: parts.broker.clone(),
+                producer,
+                log,
+                stores: parts.stores.clone(),
+                clock: parts.clock.clone(),
+                reports: parts.board.clone(),
+            };
+            let place = Place::Running {
+                handle: WorkerHandle::start(worker_parts, parts.thread, tell),
+                since: parts.clock.elapsed(),
+                mine: Arc::default(),
+            };
+            self.places.insert(worker, place);
+            let ended = async move { (worker, ended.await.ok()) };
+            self.ended.push(Box::pin(ended));
+            any = true;
+        }
+        any
+    }
+
+    /// Deals out the shards that `view` and what is `here` ask for, and tells the workers. What is owed for shards that no
+    /// worker has is to be written: the answer.
+    pub(super) fn follow(
+        &mut self,
+        view: &Arc<View>,
+        here: &BTreeSet<ShardId>,
+        workers: u32,
+    ) -> Vec<Record> {
+        let wanted = self.wanted(view, here);
+        self.deal = deal(&wanted, &self.deal, workers);
+        let mut shares: BTreeMap<WorkerIndex, BTreeSet<ShardId>> = BTreeMap::new();
+        for (shard, worker) in &self.deal {
+            shares.entry(*worker).or_default().insert(shard.clone());
+        }
+        for (worker, place) in &mut self.places {
+            if let Place::Running { handle, mine, .. } = place {
+                let share = shares.remove(worker).unwrap_or_default();
+                if share != **mine {
+                    *mine = Arc::new(share);
+                }
+                handle.follow(view.clone(), mine.clone());
+            }
+        }
+        let epoch = view.epoch();
+        self.declined.retain(|(of, _)| *of == epoch);
+        let owed = view
+            .owed(self.me)
+            .filter(|shard| !self.deal.contains_key(*shard));
+        let owed: Vec<ShardId> = owed.cloned().collect();
+        let unsaid = owed
+            .into_iter()
+            .filter(|shard| self.declined.insert((epoch, shard.clone())));
+        unsaid.map(|shard| view.decline(&shard, self.me)).collect()
+    }
+
+    fn wanted(&self, view: &View, here: &BTreeSet<ShardId>) -> BTreeMap<ShardId, Part> {
+        let plan = view.plan().into_iter().flat_map(|plan| plan.shards());
+        let mut wanted: BTreeMap<ShardId, Part> = plan
+            .filter(|(shard, _)| self.groups.contains_key(&shard.group))
+            .filter(|(shard, _)| Role::of(view, self.me, shard) == Role::Copy)
+            .map(|(shard, it)| match it.active == self.me {
+                true => (shard.clone(), Part::Active),
+                false => (shard.clone(), Part::Copy),
+            })
+            .collect();
+        // What is about to go stays where it is until it is gone.
+        let going = here.iter().chain(view.owed(self.me));
+        for shard in going.filter(|shard| self.deal.contains_key(*shard)) {
+            wanted.entry(shard.clone()).or_insert(Part::Copy);
+        }
+        wanted
+    }
+
+    /// Lets all of them commit what is finished, so that every reader sees it; false if one had ended.
+    pub(super) fn settle(&self) -> LocalPortFuture<'static, bool> {
+        let running = self.places.values().filter_map(|place| match place {
+            Place::Running { handle, .. } => Some(handle.settle()),
+            _ => None,
+        });
+        let settling: Vec<_> = running.collect();
+        let all = settling.len() == self.places.len();
+        Box::pin(async move { join_all(settling).await.into_iter().all(|done| done) && all })
+    }
+
+    /// Lets all of them finish and end. Those that could not commit what they had finished, and those of whose last
+    /// commit nobody knows.
+    pub(super) fn stop(&mut self) -> LocalPortFuture<'static, BTreeMap<WorkerIndex, Unfinished>> {
+        let is_armed = self.is_armed();
+        self.preparing.clear();
+        self.ended.clear();
+        let places = std::mem::take(&mut self.places).into_iter();
+        let stopping = places.filter_map(|(worker, place)| match place {
+            Place::Running { handle, .. } => Some((worker, Some(handle))),
+            Place::Preparing if is_armed => Some((worker, None)),
+            // What was before it is decided, now that the producer is there.
+            Place::Preparing | Place::Prepared(..) | Place::Announced(..) => None,
+        });
+        let stopping = stopping.map(|(worker, handle)| async move {
+            let stopped = match handle {
+                Some(handle) => handle.stop().await,
+                None => Err(Unfinished::default()),
+            };
+            Some((worker, stopped.err()?))
+        });
+        let stopping: Vec<_> = stopping.collect();
+        Box::pin(async move { join_all(stopping).await.into_iter().flatten().collect() })
+    }
+}
