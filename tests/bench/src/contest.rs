@@ -1,12 +1,13 @@
 //! Runs contestants as child processes and compares what they used.
 
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::Result;
 use crate::measured::{Usage, usage_of};
+use crate::server::Ground;
 
 /// Where a contestant runs.
 pub(crate) struct Stage {
@@ -49,7 +50,7 @@ pub(crate) struct Contest<'a> {
 
 impl Contest<'_> {
     /// Runs everyone in turns, so that what changes on the machine meanwhile meets all, and returns the table.
-    pub(crate) fn run(&self, broker: &str, input: &str, scratch: &Path) -> Result<String> {
+    pub(crate) fn run(&self, ground: &Ground, input: &str) -> Result<String> {
         let mut measured: Vec<Vec<Measured>> =
             self.contestants.iter().map(|_| Vec::new()).collect();
         for run in 1..=self.runs {
@@ -60,9 +61,9 @@ impl Contest<'_> {
                     std::process::id()
                 );
                 let stage = Stage {
-                    broker: broker.into(),
+                    broker: ground.server.address().into(),
                     input: input.into(),
-                    dir: scratch.join(&app),
+                    dir: ground.scratch.path().join(&app),
                     app: app.clone(),
                 };
                 let result = self
@@ -100,26 +101,28 @@ impl Contest<'_> {
 
     fn table(&self, measured: &[Vec<Measured>]) -> String {
         let unit = self.unit;
-        let mut table = format!("{}\n\n", self.title);
+        let mut table = format!("### {}\n\n", self.title);
         let _ = writeln!(
             table,
             "| | CPU, us/{unit} | of the loop's | wall, s | {unit}s/s | peak, MB |"
         );
         let _ = writeln!(table, "| --- | --- | --- | --- | --- | --- |");
-        let baseline = measured
-            .first()
-            .map(|runs| Spread::of(runs, |run| self.us_each(run)).median);
         for (contestant, runs) in self.contestants.iter().zip(measured) {
             let cpu = Spread::of(runs, |run| self.us_each(run));
             let wall = Spread::of(runs, |run| run.wall.as_secs_f64());
             let rate = self.count as f64 / wall.median;
             let peak = Spread::of(runs, megabytes);
-            let ratio = baseline.map_or(1.0, |baseline| cpu.median / baseline);
+            // To the run of the loop just before: what else goes on on the machine meets both.
+            let pairs: Vec<_> = runs.iter().zip(&measured[0]).collect();
+            let ratio = Spread::of(&pairs, |(run, of_loop)| {
+                self.us_each(run) / self.us_each(of_loop)
+            });
             let _ = writeln!(
                 table,
-                "| {} | {} | {ratio:.2} | {} | {:.0} k | {:.0} |",
+                "| {} | {} | {} | {} | {:.0} k | {:.0} |",
                 contestant.name,
                 cpu.show(2),
+                ratio.show(2),
                 wall.show(1),
                 rate / 1e3,
                 peak.max
@@ -134,14 +137,14 @@ fn megabytes(measured: &Measured) -> f64 {
 }
 
 /// Smallest, middle and largest of a few values.
-struct Spread {
+pub(crate) struct Spread {
     min: f64,
     median: f64,
-    max: f64,
+    pub(crate) max: f64,
 }
 
 impl Spread {
-    fn of<T>(items: &[T], value: impl Fn(&T) -> f64) -> Spread {
+    pub(crate) fn of<T>(items: &[T], value: impl Fn(&T) -> f64) -> Spread {
         let mut values: Vec<f64> = items.iter().map(value).collect();
         values.sort_by(f64::total_cmp);
         let middle = values.len() / 2;
@@ -158,7 +161,7 @@ impl Spread {
         }
     }
 
-    fn show(&self, digits: usize) -> String {
+    pub(crate) fn show(&self, digits: usize) -> String {
         format!(
             "{:.digits$} ({:.digits$}..{:.digits$})",
             self.median, self.min, self.max
@@ -179,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_contestant_is_compared_with_the_first_by_medians() {
+    fn a_contestant_is_compared_with_the_first_run_by_run() {
         let contestant = |name| Contestant {
             name,
             command: |_| Err("not run".into()),
@@ -207,11 +210,13 @@ mod tests {
         };
         let table = contest.table(&[measured(2), measured(3)]);
         assert!(
-            table.contains("| loop | 2.00 (2.00..2.00) | 1.00 | 2.0 (2.0..2.0) | 500 k | 50 |"),
+            table.contains(
+                "| loop | 2.00 (2.00..2.00) | 1.00 (1.00..1.00) | 2.0 (2.0..2.0) | 500 k | 50 |"
+            ),
             "{table}"
         );
         assert!(
-            table.contains("| other | 3.00 (3.00..3.00) | 1.50 |"),
+            table.contains("| other | 3.00 (3.00..3.00) | 1.50 (1.50..1.50) |"),
             "{table}"
         );
     }

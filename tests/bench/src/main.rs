@@ -1,7 +1,7 @@
 //! Benchmarks: Tanist beside a raw librdkafka loop that does the same work without any framework, as good as one can
 //! write it.
 //!
-//! A driver ([`orders_count`], [`restore`]) starts a broker as a process of its own ([`server`]), fills the topics
+//! A driver ([`orders_count`], [`restore`], [`latency`]; [`all`]) starts a broker as a process of its own ([`server`]), fills the topics
 //! ([`load`]), and runs every contestant as a child process ([`contest`]), of which the system tells CPU and memory
 //! ([`measured`]); then it reads what the contestant wrote and fails it when that is wrong. The loops: [`counting`] per
 //! account from input that is keyed already, [`regrouping`] with a repartition topic in between, [`restoring`] a table
@@ -13,9 +13,11 @@
 )]
 #![allow(clippy::disallowed_methods, reason = "it measures real time")]
 
+mod all;
 mod contest;
 mod counting;
 mod kafka;
+mod latency;
 mod load;
 mod measured;
 mod orders;
@@ -54,10 +56,14 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// All of them one after the other, as docs/performance.md shows them
+    All(all::Settings),
     /// Count orders per account, exactly once, with a changelog and RocksDB: keyed input, and with a repartition topic
     OrdersCount(orders_count::Settings),
     /// Restore a table from its changelog
     Restore(restore::Settings),
+    /// How soon a record is seen, committed, when there is little to do, and how soon after a node was started
+    Latency(latency::Settings),
     /// Load and read the store of a shard, within a budget of memory
     Store(store::Settings),
     /// A step of `store`
@@ -113,6 +119,8 @@ impl LoopArguments {
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::OrdersCount(settings) => orders_count::run(&settings),
+        Command::All(settings) => all::run(&settings),
+        Command::Latency(settings) => latency::run(&settings),
         Command::Restore(settings) => restore::run(&settings),
         Command::Store(settings) => store::run(&settings),
         Command::StoreStep(step) => store::run_step(&step),

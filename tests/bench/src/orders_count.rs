@@ -13,7 +13,7 @@ use crate::contest::{Contest, Contestant, Stage};
 use crate::kafka::{PARTITIONS, PATIENCE, changelog};
 use crate::load::{self, KEYED, Keys, UNKEYED};
 use crate::orders::{GeneratedOrder, Tally};
-use crate::server::{Choice, Server};
+use crate::server::{Common, Ground};
 use crate::tanist_contestant;
 
 /// How to measure.
@@ -22,12 +22,8 @@ pub(crate) struct Settings {
     /// Number of orders
     #[arg(long, default_value_t = 2_000_000)]
     records: u64,
-    /// kafka (Apache Kafka, started for this), embedded, or the address of a broker that runs
-    #[arg(long, default_value = "kafka")]
-    broker: Choice,
-    /// Runs of each contestant
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
-    runs: u32,
+    #[command(flatten)]
+    common: Common,
     /// Only this input
     #[arg(long)]
     only: Option<Input>,
@@ -90,38 +86,43 @@ impl Input {
         }
     }
 
-    fn title(self, settings: &Settings) -> String {
+    fn title(self, records: u64, runs: u32) -> String {
         let what = match self {
             Input::Keyed => "keyed input",
             Input::GroupBy => "with a repartition topic",
         };
-        format!(
-            "orders-count, {what}, {} orders, exactly once, runs of each: {}",
-            settings.records, settings.runs
-        )
+        format!("orders-count, {what}, {records} orders, exactly once, runs of each: {runs}")
     }
 }
 
 pub(crate) fn run(settings: &Settings) -> Result<()> {
-    let scratch = tempfile::tempdir()?;
-    let server = Server::start(&settings.broker, scratch.path())?;
-    for input in Input::ALL
+    let ground = settings.common.start()?;
+    Input::ALL
         .into_iter()
         .filter(|input| settings.only.is_none_or(|only| only == *input))
-    {
-        let (topic, keys) = input.topic();
-        let topic = format!("{topic}-{}", std::process::id());
-        eprintln!("writing {} orders to {topic}", settings.records);
-        load::orders(server.address(), &topic, keys, settings.records)?;
-        let contest = Contest {
-            title: input.title(settings),
-            unit: "record",
-            count: settings.records,
-            contestants: input.contestants(),
-            runs: settings.runs,
-        };
-        println!("{}", contest.run(server.address(), &topic, scratch.path())?);
-    }
+        .try_for_each(|input| measure(&ground, input, settings.records))
+}
+
+/// Measures both inputs.
+pub(crate) fn run_all(ground: &Ground, records: u64) -> Result<()> {
+    Input::ALL
+        .into_iter()
+        .try_for_each(|input| measure(ground, input, records))
+}
+
+fn measure(ground: &Ground, input: Input, records: u64) -> Result<()> {
+    let (topic, keys) = input.topic();
+    let topic = format!("{topic}-{}", std::process::id());
+    eprintln!("writing {records} orders to {topic}");
+    load::orders(ground.server.address(), &topic, keys, records)?;
+    let contest = Contest {
+        title: input.title(records, ground.runs),
+        unit: "record",
+        count: records,
+        contestants: input.contestants(),
+        runs: ground.runs,
+    };
+    println!("{}", contest.run(ground, &topic)?);
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 use clap::Args;
 use rocksdb::{DB, Options};
+use tanist_tests::raw::RawClient;
 
 use crate::Result;
 use crate::contest::{Contest, Contestant, Stage};
@@ -9,9 +10,9 @@ use crate::kafka::{PARTITIONS, changelog};
 use crate::load;
 use crate::orders::Tally;
 use crate::orders_count::loop_command;
-use crate::server::{Choice, Server};
+use crate::server::{Common, Ground};
 use crate::tallies::write_store_key;
-use crate::tanist_contestant::{self, encode_tally, restored_app};
+use crate::tanist_contestant::{self, encode_tally, restored_app, restored_input};
 
 /// How to measure.
 #[derive(Args)]
@@ -19,12 +20,8 @@ pub(crate) struct Settings {
     /// Number of keys
     #[arg(long, default_value_t = 1_000_000)]
     keys: u64,
-    /// kafka (Apache Kafka, started for this), embedded, or the address of a broker that runs
-    #[arg(long, default_value = "kafka")]
-    broker: Choice,
-    /// Runs of each contestant
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
-    runs: u32,
+    #[command(flatten)]
+    common: Common,
 }
 
 /// The first is the one that the others are compared with.
@@ -42,26 +39,26 @@ const CONTESTANTS: &[Contestant] = &[
 ];
 
 pub(crate) fn run(settings: &Settings) -> Result<()> {
-    let scratch = tempfile::tempdir()?;
-    let server = Server::start(&settings.broker, scratch.path())?;
+    measure(&settings.common.start()?, settings.keys)
+}
+
+/// Measures the restore of `keys` keys.
+pub(crate) fn measure(ground: &Ground, keys: u64) -> Result<()> {
+    let broker = ground.server.address();
     let topic = format!("restore-changelog-{}", std::process::id());
-    eprintln!("writing {} keys to {topic}", settings.keys);
-    load::changelog(server.address(), &topic, settings.keys, |tally| {
-        Ok(tally.encode().into())
-    })?;
+    eprintln!("writing {keys} keys to {topic}");
+    load::changelog(broker, &topic, keys, |tally| Ok(tally.encode().into()))?;
     let of_tanist = changelog(&restored_app(&topic));
-    load::changelog(server.address(), &of_tanist, settings.keys, encode_tally)?;
+    load::changelog(broker, &of_tanist, keys, encode_tally)?;
+    RawClient::connect(broker).create_topic(&restored_input(&topic), PARTITIONS, &[]);
     let contest = Contest {
-        title: format!(
-            "restore, {} keys, runs of each: {}",
-            settings.keys, settings.runs
-        ),
+        title: format!("restore, {keys} keys, runs of each: {}", ground.runs),
         unit: "key",
-        count: settings.keys,
+        count: keys,
         contestants: CONTESTANTS,
-        runs: settings.runs,
+        runs: ground.runs,
     };
-    println!("{}", contest.run(server.address(), &topic, scratch.path())?);
+    println!("{}", contest.run(ground, &topic)?);
     Ok(())
 }
 

@@ -12,6 +12,7 @@ use clap::Args;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tanist_broker::{Config, EmbeddedBroker};
+use tempfile::TempDir;
 
 use crate::Result;
 
@@ -41,6 +42,36 @@ impl FromStr for Choice {
     }
 }
 
+/// What every benchmark against a broker is told.
+#[derive(Args)]
+pub(crate) struct Common {
+    /// kafka (Apache Kafka, started for this), embedded, or the address of a broker that runs
+    #[arg(long, default_value = "kafka")]
+    pub(crate) broker: Choice,
+    /// Runs of each contestant
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) runs: u32,
+}
+
+/// Where a benchmark runs.
+pub(crate) struct Ground {
+    pub(crate) server: Server,
+    /// Folder for all data; goes with this.
+    pub(crate) scratch: TempDir,
+    pub(crate) runs: u32,
+}
+
+impl Common {
+    pub(crate) fn start(&self) -> Result<Ground> {
+        let scratch = tempfile::tempdir()?;
+        Ok(Ground {
+            server: Server::start(&self.broker, scratch.path())?,
+            scratch,
+            runs: self.runs,
+        })
+    }
+}
+
 /// A broker for as long as this lives.
 pub(crate) struct Server {
     address: String,
@@ -52,7 +83,7 @@ const START_WITHIN: Duration = Duration::from_secs(300);
 
 impl Server {
     /// Starts what is chosen; `scratch` is for its data.
-    pub(crate) fn start(choice: &Choice, scratch: &Path) -> Result<Server> {
+    fn start(choice: &Choice, scratch: &Path) -> Result<Server> {
         let port_file = scratch.join("broker-address");
         let mut command = match choice {
             Choice::At(address) => {

@@ -62,9 +62,13 @@ const BATCH: usize = 10_000;
 const PAGE: usize = 1_000;
 
 pub(crate) fn run(settings: &Settings) -> Result<()> {
+    measure(settings.keys, settings.memory_mib)
+}
+
+/// Measures a store of `keys` keys within `memory_mib`.
+pub(crate) fn measure(keys: u64, memory_mib: usize) -> Result<()> {
     let scratch = tempfile::tempdir()?;
-    let Settings { keys, memory_mib } = *settings;
-    println!("the store of a shard, {memory_mib} MiB for cache and write buffers\n");
+    println!("### store of a shard, {memory_mib} MiB for cache and write buffers\n");
     println!("| | keys | CPU, us/key | wall, us/key | peak, MB |");
     println!("| --- | --- | --- | --- | --- |");
     use What::{Miss, Open, Read, Scan, Upsert, Write};

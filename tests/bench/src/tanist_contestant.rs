@@ -6,7 +6,6 @@ use bincode::config::standard;
 use tanist_actors::port::{KeyRange, Order, Stores};
 use tanist_actors::table::{INPUTS_KEY, table_prefix};
 use tanist_cluster::ShardId;
-use tanist_tests::raw::RawClient;
 
 use crate::Result;
 use crate::contest::Stage;
@@ -19,19 +18,19 @@ const HEAD: [u8; 2] = [1, 1];
 
 /// Runs the app until it has caught up with its input. `more` are flags.
 pub(crate) fn command(stage: &Stage, keys: &str, more: &[&str]) -> Result<Command> {
+    let mut command = node_command(stage, keys, more)?;
+    command.arg("--until-caught-up");
+    Ok(command)
+}
+
+/// Runs the app until it is told to end.
+pub(crate) fn node_command(stage: &Stage, keys: &str, more: &[&str]) -> Result<Command> {
     let mut command = Command::new(std::env::current_exe()?.with_file_name("tanist-orders"));
     command
         .env("BENCH_APP", &stage.app)
         .env("BENCH_INPUT", &stage.input)
         .env("BENCH_KEYS", keys)
-        .args([
-            "worker",
-            "--until-caught-up",
-            "--log",
-            "warn",
-            "--broker",
-            &stage.broker,
-        ])
+        .args(["worker", "--log", "warn", "--broker", &stage.broker])
         .arg("--data-dir")
         .arg(&stage.dir)
         .args(more);
@@ -67,15 +66,18 @@ pub(crate) fn encode_tally(tally: Tally) -> Result<Vec<u8>> {
     Ok(value)
 }
 
-/// Restores: the app's id goes with the changelog, so every run has the same; its input is empty.
+/// Restores: the app's id goes with the changelog, so every run has the same.
 pub(crate) fn restore_command(stage: &Stage) -> Result<Command> {
-    let input = format!("{}-input", stage.input);
-    RawClient::connect(&stage.broker).create_topic(&input, PARTITIONS, &[]);
     let mut command = command(stage, "account", &[])?;
     command
         .env("BENCH_APP", restored_app(&stage.input))
-        .env("BENCH_INPUT", input);
+        .env("BENCH_INPUT", restored_input(&stage.input));
     Ok(command)
+}
+
+/// Its input, which is empty.
+pub(crate) fn restored_input(changelog: &str) -> String {
+    format!("{changelog}-input")
 }
 
 /// The app whose changelog is restored.
@@ -88,7 +90,7 @@ pub(crate) fn check_restored(stage: &Stage, keys: u64) -> Result<()> {
     let app = restored_app(&stage.input);
     let stores = tanist::store::RocksStores::open(&stage.dir, &app, &Default::default())?;
     let prefix = table_prefix("order_count");
-    let group = format!("{}-input", stage.input);
+    let group = restored_input(&stage.input);
     let group = group
         .strip_prefix(&format!("{app}-"))
         .unwrap_or(&group)
