@@ -165,7 +165,7 @@ impl Desk {
 
     /// While a commit is in flight and as much again waits for the next one.
     pub(crate) async fn wait_for_room(&self) {
-        while self.uncommitted_bytes() > 2 * self.settings.commit_bytes {
+        while self.uncommitted_bytes() > self.settings.commit_bytes {
             self.room.notified().await;
         }
     }

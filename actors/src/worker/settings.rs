@@ -26,7 +26,8 @@ pub struct WorkerSettings {
     pub commit_interval: Duration,
     /// How old the last commit must be for a worker without work to commit at once.
     pub quiet_interval: Duration,
-    /// Uncommitted outputs and table writes, in bytes, after which it commits at once.
+    /// Uncommitted outputs and table writes, in bytes, after which it commits at once; while a commit is under way, it
+    /// waits when there is as much again. Outputs of a hundred bytes take ten times that in memory.
     pub commit_bytes: usize,
     /// Memory for decoded table values.
     pub cache_bytes: usize,
@@ -40,7 +41,7 @@ impl Default for WorkerSettings {
             guarantee: Guarantee::ExactlyOnce,
             commit_interval: Duration::from_millis(100),
             quiet_interval: Duration::from_millis(20),
-            commit_bytes: 16 << 20,
+            commit_bytes: 2 << 20,
             cache_bytes: 32 << 20,
             max_record_bytes: 1_000_000,
         }

@@ -26,8 +26,9 @@ pub struct KafkaSettings {
     /// How long a fetch waits at the broker for records. What is short here is how soon a newly opened or sought
     /// partition delivers: its fetch waits behind the one that is under way.
     pub fetch_wait: Duration,
-    /// How many records of a partition are read ahead. As soon as there are fewer, one more fetch is made, of at most
-    /// half a megabyte.
+    /// How many records of a partition are read ahead. As soon as there are fewer, one more fetch is made, of at most a
+    /// quarter of a megabyte. A small record takes half a kilobyte of memory. Twice of both makes small records 3 %
+    /// cheaper, and takes 26 MB more for 16 partitions.
     pub read_ahead_records: usize,
     /// How many kilobytes of a partition are read ahead.
     pub read_ahead_kb: usize,
@@ -100,7 +101,7 @@ impl KafkaSettings {
             commit_timeout: Duration::from_secs(20),
             transaction_timeout: Duration::from_secs(30),
             fetch_wait: Duration::from_millis(10),
-            read_ahead_records: 4000,
+            read_ahead_records: 2000,
             read_ahead_kb: 1024,
         }
     }
@@ -154,7 +155,7 @@ impl KafkaSettings {
                 ("fetch.error.backoff.ms", 100),
                 // How long a topic that nobody knows may yet appear; the default is 30 s.
                 ("topic.metadata.propagation.max.ms", 5000),
-                ("fetch.message.max.bytes", 512 * 1024),
+                ("fetch.message.max.bytes", 256 * 1024),
                 ("queued.min.messages", self.read_ahead_records as u128),
                 ("queued.max.messages.kbytes", self.read_ahead_kb as u128),
             ],

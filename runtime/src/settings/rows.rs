@@ -146,7 +146,7 @@ pub(crate) const ROWS: &[Row] = &[
     Row {
         flag: "commit-bytes",
         value: "BYTES",
-        help: "Uncommitted output and table writes of a worker after which it commits at once [default: 16MiB]",
+        help: "Uncommitted output and table writes of a worker after which it commits at once [default: 2MiB]",
         common: false,
         set: |settings, text| put(&mut settings.commit_bytes, value::bytes(text)),
     },
