@@ -42,6 +42,8 @@ pub struct App {
     agents: Vec<AgentSpec>,
     tables: Vec<Arc<str>>,
     faults: Vec<Fault>,
+    /// How many standbys every table has, whatever is declared.
+    pub(crate) standbys: Option<u32>,
     /// Settings that it has from the program.
     pub(crate) settings: Vec<(String, String)>,
     pub(crate) commands: Vec<AppCommand>,
@@ -65,6 +67,7 @@ impl App {
             agents: Vec::new(),
             tables: Vec::new(),
             faults: Vec::new(),
+            standbys: None,
             settings: Vec::new(),
             commands: Vec::new(),
         };

@@ -277,7 +277,8 @@ impl App {
             .first()
             .map_or(0, |topic| usize::from(topic.0));
         let count = partitions[first];
-        let tables = component.tables.into_values().map(|spec| {
+        let tables = component.tables.into_values().map(|mut spec| {
+            spec.config.standbys = self.standbys.unwrap_or(spec.config.standbys);
             entries.push(TopicEntry {
                 name: self.changelog_name(&spec.name),
                 config: Default::default(),

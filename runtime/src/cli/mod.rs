@@ -5,7 +5,6 @@
 
 mod ask;
 mod broker;
-mod demo;
 mod encoder;
 mod generate;
 mod get;
@@ -31,7 +30,7 @@ use std::process;
 use clap::{ArgMatches, FromArgMatches};
 use tokio::sync::watch;
 
-use self::grammar::{Builtin, DEMO, Global, UP, grammar};
+use self::grammar::{Builtin, Global, UP, grammar};
 use self::output::Output;
 use self::up::UpArgs;
 use crate::app::{App, AppCommand};
@@ -56,8 +55,6 @@ pub(crate) struct Session {
 enum Chosen {
     Builtin(Builtin),
     Own(AppCommand, ArgMatches),
-    /// With the generator.
-    Demo(AppCommand, ArgMatches),
     /// With the generator, if there is one.
     Up(Option<AppCommand>, ArgMatches),
 }
@@ -82,6 +79,7 @@ fn run(mut app: App, args: Vec<OsString>) -> Result<()> {
     let global = Global::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let chosen = choose(&matches, commands);
     let (settings, passed_over) = settings(&app, &global)?;
+    app.standbys = settings.standbys;
     let output = Output::new(global.json);
     let log = chosen
         .has_view(output)
@@ -115,7 +113,6 @@ fn run(mut app: App, args: Vec<OsString>) -> Result<()> {
             Chosen::Builtin(Builtin::Add) => order::add(session),
             Chosen::Up(generator, matches) => up::run(session, generator, &matches).await,
             Chosen::Own(command, matches) => generate::run(session, &command, &matches).await,
-            Chosen::Demo(generator, matches) => demo::run(session, &generator, &matches).await,
         }
     })
 }
@@ -123,11 +120,6 @@ fn run(mut app: App, args: Vec<OsString>) -> Result<()> {
 fn choose(matches: &ArgMatches, commands: Vec<AppCommand>) -> Chosen {
     let mut own = commands.into_iter();
     match matches.subcommand() {
-        Some((DEMO, matches)) => {
-            if let Some(generator) = own.find(|command| command.is_generator) {
-                return Chosen::Demo(generator, matches.clone());
-            }
-        }
         Some((UP, matches)) => {
             return Chosen::Up(own.find(|command| command.is_generator), matches.clone());
         }

@@ -182,6 +182,9 @@ fn node_flags(
 fn lines(output: Output, place: &Place) -> Result<Face> {
     output.answer(place, || place.to_string())?;
     Ok(Face::Lines(Box::new(move |event: &Event| {
+        if event.is_detail() && !output.is_json() {
+            return Ok(());
+        }
         output.answer(event, || format!("{} {event}", time_of_day(event.at_ms)))
     })))
 }

@@ -43,7 +43,7 @@ pub(crate) use rates::Rates;
 #[cfg(test)]
 pub(crate) use status::{BrokerStatus, CommitStatus, ShardLine};
 pub(crate) use status::{NodeStatus, Role};
-pub(crate) use tables::{Entry, MAX_PAGE, Page, QueryError, Range, key_text};
+pub(crate) use tables::{MAX_PAGE, Page, QueryError, Range, key_text};
 
 use crate::node::ALIVE_PATH;
 

@@ -70,6 +70,13 @@ pub(crate) const ROWS: &[Row] = &[
         set: |settings, text| put(&mut settings.workers, value::count(text)),
     },
     Row {
+        flag: "standbys",
+        value: "N",
+        help: "How many standbys every table has on other nodes; equal on all nodes [default: what the app declares]",
+        common: false,
+        set: |settings, text| put(&mut settings.standbys, value::whole(text).map(Some)),
+    },
+    Row {
         flag: "failure-timeout",
         value: "TIME",
         help: "How long a node may be silent before the others take its shards; equal on all nodes [default: 1s]",

@@ -34,6 +34,11 @@ pub(crate) struct Event {
 }
 
 impl Event {
+    /// Whether it is about one of many shards that do the same: what they have done is told together in the end.
+    pub(crate) fn is_detail(&self) -> bool {
+        self.shard.is_some()
+    }
+
     /// One that concerns the node as a whole.
     pub(crate) fn of(node: &NodeName, at_ms: Millis, kind: &str, text: impl Into<String>) -> Self {
         Self {
@@ -57,14 +62,11 @@ impl fmt::Display for Event {
         if let Some(shard) = &self.shard {
             write!(f, " {shard}")?;
         }
-        if let Some(epoch) = self.epoch {
-            write!(f, " epoch {epoch}")?;
-        }
-        if let Some(took_ms) = self.took_ms {
-            write!(f, " {took_ms:.1} ms")?;
-        }
         if !self.text.is_empty() {
             write!(f, " {}", self.text)?;
+        }
+        if let Some(epoch) = self.epoch {
+            write!(f, " (plan {epoch})")?;
         }
         Ok(())
     }
@@ -86,10 +88,7 @@ mod tests {
     fn what_a_node_tells_is_understood_and_shown_on_a_line() {
         let told = r#"{"seq":7,"at_ms":86400001,"node":"n1","kind":"first_commit","shard":"orders/3","epoch":12,"took_ms":41.25}"#;
         let event: Event = serde_json::from_str(told).unwrap();
-        assert_eq!(
-            event.to_string(),
-            "n1   first commit orders/3 epoch 12 41.2 ms"
-        );
+        assert_eq!(event.to_string(), "n1   first commit orders/3 (plan 12)");
         assert_eq!(time_of_day(event.at_ms), "00:00:00.001");
         assert_eq!(serde_json::to_string(&event).unwrap(), told);
     }

@@ -302,7 +302,9 @@ impl Host {
                 Served::Enough
             ) {}
         }
-        let settled = self.view.settle(Millis(i64::MAX));
+        let mut settled = self.view.settle(Millis(i64::MAX));
+        // What has moved is told when nothing more comes.
+        settled.extend(self.view.settle(Millis(i64::MAX)));
         self.face.show(&settled, &self.view)
     }
 

@@ -10,13 +10,20 @@ use super::event::Event;
 const MAX_OPEN: usize = 1000;
 /// How many plans, and how many turns of nodes, are remembered.
 const MAX_CAUSES: usize = 64;
-/// How long after its cause a move can begin: longer than any time-out for failures.
-const CAUSE_WITHIN_MS: i64 = 60_000;
-
 /// The last stage, after which a shard is at work.
 const LAST_STAGE: &str = "first_commit";
 /// The stages of one shard.
-const STAGES: [&str; 5] = ["released", "permitted", "caught_up", "assigned", LAST_STAGE];
+const STAGES: [&str; 7] = [
+    "planned",
+    "last_commit",
+    "released",
+    "permitted",
+    "caught_up",
+    "assigned",
+    LAST_STAGE,
+];
+/// The stages that all moves of a plan have in common.
+const COMMON: [&str; 2] = ["dead", "fenced"];
 /// What takes its shards from a node, and what makes it a node like any other again.
 const FAILURES: [&str; 3] = ["killed", "frozen", "ended"];
 const RECOVERIES: [&str; 2] = ["started", "thawed"];
@@ -25,10 +32,9 @@ const RECOVERIES: [&str; 2] = ["started", "thawed"];
 #[derive(Debug, Default)]
 pub(super) struct Moves {
     open: BTreeMap<(ShardId, Epoch), BTreeMap<&'static str, Millis>>,
-    /// Who had it at last.
-    owners: BTreeMap<ShardId, NodeName>,
-    /// Stages that all moves of a plan have in common.
-    plans: VecDeque<(Option<Epoch>, &'static str, Millis)>,
+    /// Who had it at last, and since when.
+    owners: BTreeMap<ShardId, (NodeName, Millis)>,
+    common: VecDeque<(&'static str, Millis)>,
     /// Failures and recoveries of nodes.
     turns: VecDeque<Turn>,
 }
@@ -40,9 +46,72 @@ struct Turn {
     at: Millis,
 }
 
+/// A shard is at work on another node, or again on the same.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Moved {
+    from: NodeName,
+    /// The last stage.
+    last: Event,
+    /// From its cause to the last stage.
+    pub(super) took_ms: i64,
+    /// All stages, in milliseconds after the cause.
+    stages: String,
+}
+
+impl Moved {
+    /// As an event.
+    pub(super) fn event(&self) -> Event {
+        let Self {
+            from,
+            took_ms,
+            stages,
+            ..
+        } = self;
+        self.told("moved", format!("from {from} in {took_ms} ms: {stages}"))
+    }
+
+    fn told(&self, kind: &str, text: String) -> Event {
+        Event {
+            kind: kind.into(),
+            took_ms: Some(self.took_ms as f64),
+            text,
+            ..self.last.clone()
+        }
+    }
+}
+
+/// Those of one plan that go from one node to another, as one event.
+pub(super) fn gather(moved: &[Moved]) -> Vec<Event> {
+    let mut groups: BTreeMap<_, Vec<&Moved>> = BTreeMap::new();
+    for it in moved {
+        let key = (it.last.epoch, &it.from, &it.last.node);
+        groups.entry(key).or_default().push(it);
+    }
+    let slowest = |group: Vec<&Moved>| {
+        let slowest = group.iter().max_by_key(|it| it.took_ms)?;
+        let Moved {
+            from,
+            took_ms,
+            stages,
+            ..
+        } = slowest;
+        let shards = match group.len() {
+            1 => slowest.last.shard.as_ref()?.to_string(),
+            shards => format!("{shards} shards"),
+        };
+        let text = format!("{shards} from {from} in {took_ms} ms: {stages}");
+        let told = slowest.told("took_over", text);
+        Some(Event {
+            shard: None,
+            ..told
+        })
+    };
+    groups.into_values().filter_map(slowest).collect()
+}
+
 impl Moves {
-    /// Takes in an event. Answers with another one that sums a move up, if this was its last stage.
-    pub(super) fn fold(&mut self, event: &Event) -> Option<Event> {
+    /// Takes in an event. Answers with the move of which this was the last stage.
+    pub(super) fn fold(&mut self, event: &Event) -> Option<Moved> {
         let is_failure = FAILURES.contains(&&*event.kind);
         if is_failure || RECOVERIES.contains(&&*event.kind) {
             let turn = Turn {
@@ -52,10 +121,8 @@ impl Moves {
             };
             push(&mut self.turns, turn);
         }
-        for common in ["dead", "fenced", "planned"] {
-            if event.kind == common {
-                push(&mut self.plans, (event.epoch, common, event.at_ms));
-            }
+        if let Some(stage) = COMMON.into_iter().find(|stage| *stage == event.kind) {
+            push(&mut self.common, (stage, event.at_ms));
         }
         let (shard, epoch) = (event.shard.clone()?, event.epoch?);
         let stage = STAGES.into_iter().find(|stage| *stage == event.kind)?;
@@ -70,45 +137,39 @@ impl Moves {
         None
     }
 
-    fn sum_up(&mut self, shard: ShardId, epoch: Epoch, last: &Event) -> Option<Event> {
+    fn sum_up(&mut self, shard: ShardId, epoch: Epoch, last: &Event) -> Option<Moved> {
         let mut stages = self.open.remove(&(shard.clone(), epoch))?;
-        let from = self.owners.insert(shard, last.node.clone());
-        let from = from.filter(|from| *from != last.node);
-        let planned = self.plans.iter().rev();
-        let mut planned =
-            planned.filter(|(of, stage, _)| *of == Some(epoch) && *stage == "planned");
+        // One that nobody had yet has not moved.
+        let owner = (last.node.clone(), last.at_ms);
+        let (from, owned) = self.owners.insert(shard, owner)?;
         let first = stages.values().min().copied()?;
-        let begin = planned.next().map_or(first, |(.., at)| *at);
-        let failed = from.as_ref().and_then(|from| self.failure(from, begin));
-        // Until it releases a shard, its owner is at work.
-        let since = failed.or(stages.get("released").copied()).unwrap_or(begin);
-        for (_, stage, at) in &self.plans {
-            if (since..=first).contains(at) {
-                stages.insert(stage, *at);
-            }
-        }
+        let begin = stages.get("planned").copied().unwrap_or(first);
+        // Until its last commit for a shard, its owner is at work.
+        let left = stages.get("last_commit").or(stages.get("released"));
+        let since = self.failure(&from, owned, begin).or(left.copied());
+        let since = since.unwrap_or(begin);
+        let common = self.common.iter().copied();
+        stages.extend(common.filter(|(_, at)| (since..=begin).contains(at)));
         let mut stages: Vec<_> = stages.into_iter().filter(|(_, at)| *at >= since).collect();
-        stages.sort_by_key(|(stage, at)| (*at, *stage == LAST_STAGE));
-        let stages = stages.iter();
+        let place = |stage: &str| STAGES.iter().position(|known| *known == stage);
+        stages.sort_by_key(|(stage, at)| (*at, place(stage)));
         let steps: Vec<String> = stages
+            .into_iter()
             .map(|(stage, at)| format!("{} {}", stage.replace('_', " "), at.0 - since.0))
             .collect();
-        let from = from.map_or_else(String::new, |from| format!("from {from}: "));
-        Some(Event {
-            kind: "moved".into(),
-            took_ms: Some((last.at_ms.0 - since.0) as f64),
-            text: format!("{from}{} ms", steps.join(", ")),
-            seq: 0,
-            ..last.clone()
+        Some(Moved {
+            from,
+            last: last.clone(),
+            took_ms: last.at_ms.0 - since.0,
+            stages: steps.join(", "),
         })
     }
 
-    /// Since when `node` was not at work any more, a while before `begin`. Since then it may have been started again.
-    fn failure(&self, node: &NodeName, begin: Millis) -> Option<Millis> {
-        let since = begin.0 - CAUSE_WITHIN_MS;
+    /// Since when `node` was not at work any more, between when it got a shard and when that was planned to go to another.
+    /// Since then it may have been started again.
+    fn failure(&self, node: &NodeName, owned: Millis, planned: Millis) -> Option<Millis> {
         let turns = self.turns.iter().rev();
-        let turns =
-            turns.filter(|turn| turn.node == *node && (since..=begin.0).contains(&turn.at.0));
+        let turns = turns.filter(|turn| turn.node == *node && (owned..=planned).contains(&turn.at));
         let failures = turns
             .skip_while(|turn| !turn.is_failure)
             .take_while(|turn| turn.is_failure);
@@ -137,67 +198,100 @@ mod tests {
 
     fn told(moves: &mut Moves, events: &[Event]) -> Vec<String> {
         let sums = events.iter().filter_map(|event| moves.fold(event));
-        sums.map(|event| event.to_string()).collect()
+        sums.map(|moved| moved.event().to_string()).collect()
+    }
+
+    /// A shard that n2 has had from the beginning.
+    fn of_n2() -> Moves {
+        let mut moves = Moves::default();
+        let first = [
+            event("n1", 0, "planned", true, Some(1)),
+            event("n2", 5, "permitted", true, Some(1)),
+            event("n2", 9, "first_commit", true, Some(1)),
+        ];
+        assert_eq!(told(&mut moves, &first), [""; 0], "nobody had it before");
+        moves
     }
 
     #[test]
     fn a_failover_is_timed_from_the_kill_of_the_former_owner() {
-        let mut moves = Moves::default();
-        let first = [
-            event("n1", 0, "planned", false, Some(1)),
-            event("n2", 5, "permitted", true, Some(1)),
-            event("n2", 9, "first_commit", true, Some(1)),
-        ];
-        let first = told(&mut moves, &first);
-        assert_eq!(
-            first,
-            ["n2   moved        orders/3 epoch 1 9.0 ms planned 0, permitted 5, first commit 9 ms"]
-        );
-        let second = [
+        let events = [
             event("n3", 900, "killed", false, None),
             event("n2", 1000, "killed", false, None),
             event("n2", 1001, "ended", false, None),
             event("n2", 1002, "started", false, None),
             event("n1", 1003, "dead", false, None),
             event("n1", 1010, "fenced", false, None),
-            event("n1", 1015, "planned", false, Some(2)),
+            event("n1", 1015, "planned", true, Some(2)),
             event("n3", 1020, "permitted", true, Some(2)),
-            event("n3", 1025, "caught_up", true, Some(2)),
+            event("n3", 1020, "caught_up", true, Some(2)),
             event("n3", 1030, "assigned", true, Some(2)),
             event("n3", 1095, "first_commit", true, Some(2)),
         ];
-        let second = told(&mut moves, &second);
         assert_eq!(
-            second,
+            told(&mut of_n2(), &events),
             [
-                "n3   moved        orders/3 epoch 2 95.0 ms from n2: dead 3, fenced 10, planned 15, permitted 20, \
-              caught up 25, assigned 30, first commit 95 ms"
+                "n3   moved        orders/3 from n2 in 95 ms: dead 3, fenced 10, planned 15, permitted 20, \
+              caught up 20, assigned 30, first commit 95 (plan 2)"
             ]
         );
     }
 
     #[test]
-    fn a_hand_over_is_timed_from_the_release_by_the_former_owner() {
-        let mut moves = Moves::default();
-        told(
-            &mut moves,
-            &[
-                event("n2", 5, "permitted", true, Some(1)),
-                event("n2", 9, "first_commit", true, Some(1)),
-            ],
+    fn what_a_node_went_through_before_it_had_a_shard_is_no_cause() {
+        let mut moves = of_n2();
+        let failure = [
+            event("n3", 100, "killed", false, None),
+            event("n3", 200, "started", false, None),
+            event("n3", 300, "first_commit", true, Some(2)),
+            event("n1", 400, "planned", true, Some(3)),
+            event("n2", 450, "first_commit", true, Some(3)),
+        ];
+        let told = told(&mut moves, &failure);
+        assert!(
+            told[1].contains("from n3 in 50 ms: planned 0, first commit 50"),
+            "{told:?}"
         );
+    }
+
+    #[test]
+    fn a_hand_over_is_timed_from_the_last_commit_of_the_former_owner() {
         let events = [
             event("n2", 1000, "stopping", false, None),
-            event("n1", 3000, "planned", false, Some(2)),
-            event("n2", 3030, "released", true, Some(2)),
+            event("n1", 3000, "planned", true, Some(2)),
+            event("n2", 3020, "last_commit", true, Some(2)),
+            event("n2", 3021, "released", true, Some(2)),
             event("n3", 3035, "permitted", true, Some(2)),
             event("n3", 3050, "first_commit", true, Some(2)),
             event("n2", 3060, "ended", false, None),
         ];
         assert_eq!(
-            told(&mut moves, &events),
+            told(&mut of_n2(), &events),
             [
-                "n3   moved        orders/3 epoch 2 20.0 ms from n2: released 0, permitted 5, first commit 20 ms"
+                "n3   moved        orders/3 from n2 in 30 ms: last commit 0, released 1, permitted 15, \
+              first commit 30 (plan 2)"
+            ]
+        );
+    }
+
+    #[test]
+    fn moves_of_one_plan_between_two_nodes_are_one_event_with_the_stages_of_the_slowest() {
+        let moved = |partition: i32, from: &str, took_ms: i64| Moved {
+            from: from.into(),
+            last: Event {
+                shard: Some(ShardId::new("orders", partition)),
+                ..event("n3", 1000 + took_ms, "first_commit", true, Some(2))
+            },
+            took_ms,
+            stages: format!("first commit {took_ms}"),
+        };
+        let all = [moved(1, "n2", 60), moved(2, "n2", 70), moved(3, "n1", 50)];
+        let told: Vec<String> = gather(&all).iter().map(ToString::to_string).collect();
+        assert_eq!(
+            told,
+            [
+                "n3   took over    orders/3 from n1 in 50 ms: first commit 50 (plan 2)",
+                "n3   took over    2 shards from n2 in 70 ms: first commit 70 (plan 2)",
             ]
         );
     }

@@ -54,6 +54,7 @@ struct Column {
 enum Tone {
     Plain,
     Good,
+    Standby,
     Bad,
     Frozen,
     Faint,
@@ -87,7 +88,12 @@ impl View {
                 .map(|(place, node)| node.row(place == around.chosen))
                 .collect(),
             grids: self.grids(),
-            events: self.events.iter().flat_map(event_lines).collect(),
+            events: self
+                .events
+                .iter()
+                .filter(|event| !event.is_detail())
+                .flat_map(event_lines)
+                .collect(),
             notice: around.notice.to_owned(),
         }
     }
@@ -199,8 +205,10 @@ fn cell(copy: &Copy, node: &NodeView) -> (String, Tone) {
     let (text, tone) = match copy.part {
         Part::Active => ("active", Tone::Good),
         Part::Busy => ("busy", Tone::Plain),
-        Part::Standby => ("standby", Tone::Plain),
-        Part::Copy => ("copy", Tone::Faint),
+        Part::Standby => ("stdby", Tone::Standby),
+        Part::Filling => ("fills", Tone::Plain),
+        Part::Warmup => ("warm", Tone::Standby),
+        Part::Going => ("goes", Tone::Faint),
         Part::Broken => ("BROKEN", Tone::Bad),
     };
     let tone = if node.is_stale() { Tone::Faint } else { tone };
@@ -211,7 +219,7 @@ fn event_lines(event: &Event) -> Vec<(String, Tone)> {
     let tone = match &*event.kind {
         "killed" | "ended" | "dead" | "refused" => Tone::Bad,
         "frozen" => Tone::Frozen,
-        "moved" => Tone::Good,
+        "took_over" => Tone::Good,
         _ => Tone::Plain,
     };
     let text = format!("{} {event}", time_of_day(event.at_ms));
@@ -231,6 +239,7 @@ impl Tone {
         match self {
             Self::Plain => Style::new(),
             Self::Good => Style::new().fg(Color::Green),
+            Self::Standby => Style::new().fg(Color::Blue),
             Self::Bad => Style::new().fg(Color::Red),
             Self::Frozen => Style::new().fg(Color::Cyan),
             Self::Faint => Style::new().add_modifier(Modifier::DIM),

@@ -10,7 +10,7 @@ use tanist_cluster::{MemberId, Millis, NodeName, ShardId};
 
 use super::event::Event;
 use super::local::{Ended, Running};
-use super::moves::Moves;
+use super::moves::{Moved, Moves, gather};
 use super::order::{Act, State};
 use crate::http::{NodeStatus, Role};
 
@@ -57,9 +57,13 @@ pub(crate) struct View {
     pub(super) events: VecDeque<Event>,
     /// By time, and then as they came.
     unsettled: BTreeMap<(Millis, u64), Event>,
+    /// Who has joined and left: every node tells it of every other.
+    known: BTreeSet<(MemberId, String)>,
     arrived: u64,
     moves: Moves,
-    moved_ms: Vec<f64>,
+    /// Those that are not told together yet.
+    moved: Vec<Moved>,
+    moved_ms: Vec<i64>,
 }
 
 /// A node.
@@ -102,10 +106,12 @@ pub(super) enum Part {
     Active,
     /// Active, and not at work: it is restored, restarted, or stopping.
     Busy,
-    /// A copy that follows the active.
     Standby,
-    /// A copy that is opened, filled or closed.
-    Copy,
+    /// A standby or a warm-up that is not complete yet.
+    Filling,
+    Warmup,
+    /// About to be given up.
+    Going,
     Broken,
 }
 
@@ -121,8 +127,8 @@ pub(super) struct Sent {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Pauses {
     pub(crate) moves: usize,
-    pub(crate) median_ms: f64,
-    pub(crate) longest_ms: f64,
+    pub(crate) median_ms: i64,
+    pub(crate) longest_ms: i64,
 }
 
 impl View {
@@ -227,6 +233,15 @@ impl View {
     }
 
     fn happened(&mut self, event: Event) {
+        if let Some(member) = event.member
+            && ["joined", "left"].contains(&&*event.kind)
+            && !self.known.insert((member, event.kind.clone()))
+        {
+            return;
+        }
+        if self.known.len() > MAX_EVENTS {
+            self.known.pop_first();
+        }
         self.unsettled.insert((event.at_ms, self.arrived), event);
         self.arrived += 1;
     }
@@ -243,15 +258,21 @@ impl View {
         let later = self.unsettled.split_off(&(Millis(now.0 - SETTLE_MS), 0));
         let settled = std::mem::replace(&mut self.unsettled, later);
         let mut all = Vec::new();
+        let known = self.moved.len();
         for event in settled.into_values() {
-            let sum = self.moves.fold(&event);
+            let moved = self.moves.fold(&event);
             all.push(event);
-            if let Some(sum) = sum {
+            if let Some(moved) = moved {
                 if self.moved_ms.len() < MAX_MOVED {
-                    self.moved_ms.extend(sum.took_ms);
+                    self.moved_ms.push(moved.took_ms);
                 }
-                all.push(sum);
+                all.push(moved.event());
+                self.moved.push(moved);
             }
+        }
+        // Until no more come: those of one failure come together.
+        if self.moved.len() == known {
+            all.extend(gather(&std::mem::take(&mut self.moved)));
         }
         let places = self.events.back().map_or(1, |event| event.seq + 1)..;
         for (event, place) in all.iter_mut().zip(places) {
@@ -340,7 +361,7 @@ impl View {
     /// What moves cost, if there were any that had a cause which was seen.
     pub(crate) fn pauses(&self) -> Option<Pauses> {
         let mut all = self.moved_ms.clone();
-        all.sort_by(f64::total_cmp);
+        all.sort_unstable();
         Some(Pauses {
             moves: all.len(),
             median_ms: *all.get(all.len() / 2)?,
@@ -368,8 +389,10 @@ impl Told {
                 (Role::Active, ShardState::Running) => Part::Active,
                 (_, ShardState::Broken { .. }) => Part::Broken,
                 (Role::Active, _) => Part::Busy,
-                (Role::Standby, ShardState::Standby) => Part::Standby,
-                (Role::Standby | Role::Warmup | Role::Going, _) => Part::Copy,
+                (Role::Going, _) => Part::Going,
+                (_, ShardState::Restoring { .. }) => Part::Filling,
+                (Role::Standby, _) => Part::Standby,
+                (Role::Warmup, _) => Part::Warmup,
             };
             let copy = Copy {
                 part,

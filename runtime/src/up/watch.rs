@@ -12,10 +12,12 @@ use super::local::Running;
 use super::view::Fact;
 use crate::http::{AddressFile, NodeStatus, is_of_app, patient};
 
-/// How often its events are asked for.
-const PERIOD: Duration = Duration::from_millis(250);
-/// How often, in periods, its status is.
-const STATUS_EVERY: u32 = 2;
+/// How long a node waits for something to tell before it says that there is nothing.
+const EVENTS_WITHIN: Duration = Duration::from_millis(250);
+/// How long it is left alone after each answer.
+const PAUSE: Duration = Duration::from_millis(20);
+/// How often its status is asked for.
+const STATUS_EVERY: Duration = Duration::from_millis(500);
 /// After how long a node that says nothing is shown as silent.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -49,38 +51,25 @@ struct Node {
 impl Node {
     async fn tell(self, facts: mpsc::Sender<Fact>) {
         let clock = TokioClock::system();
-        let (mut round, mut after) = (0u32, 0);
+        let (mut after, mut status_at) = (0, Duration::ZERO);
         loop {
-            clock.sleep(PERIOD).await;
+            clock.sleep(PAUSE).await;
             let Some(address) = AddressFile::read(&self.running.dir) else {
                 continue;
             };
+            let is_due = clock.elapsed() >= status_at;
             let this = self.clone();
-            let with_status = round.is_multiple_of(STATUS_EVERY);
-            round = round.wrapping_add(1);
-            let asked = spawn_blocking(move || {
-                let events = this.events(address, after)?;
-                let status = with_status.then(|| this.status(address)).transpose()?;
-                Ok::<_, Silent>((events, status))
-            });
-            let pid = self.running.pid;
-            let node = self.running.node.clone();
-            let mut said = Vec::new();
-            match asked.await {
-                Ok(Ok((events, status))) => {
-                    after = events.iter().map(|event| event.seq).max().unwrap_or(after);
-                    said.extend(events.into_iter().map(Fact::Happened));
-                    said.extend(status.map(|status| Fact::Status {
-                        node,
-                        pid,
-                        address,
-                        status: Box::new(status),
-                    }));
-                }
-                Ok(Err(Silent)) => said.push(Fact::Silent { node, pid }),
-                Err(_) => return,
+            let asked = spawn_blocking(move || this.ask(address, after, is_due));
+            let Ok(asked) = asked.await else {
+                return;
+            };
+            if is_due {
+                status_at = clock.elapsed() + STATUS_EVERY;
             }
-            for fact in said {
+            for fact in asked.unwrap_or_else(|Silent| vec![self.silent()]) {
+                if let Fact::Happened(event) = &fact {
+                    after = event.seq;
+                }
                 if facts.send(fact).await.is_err() {
                     return;
                 }
@@ -88,16 +77,37 @@ impl Node {
         }
     }
 
+    fn silent(&self) -> Fact {
+        Fact::Silent {
+            node: self.running.node.clone(),
+            pid: self.running.pid,
+        }
+    }
+
+    /// What has happened after the event `after`, and its status if that `is_due`.
+    fn ask(&self, address: SocketAddr, after: u64, is_due: bool) -> Result<Vec<Fact>, Silent> {
+        let events = self.events(address, after)?;
+        let mut facts: Vec<Fact> = events.into_iter().map(Fact::Happened).collect();
+        if is_due {
+            facts.push(Fact::Status {
+                node: self.running.node.clone(),
+                pid: self.running.pid,
+                address,
+                status: Box::new(self.status(address)?),
+            });
+        }
+        Ok(facts)
+    }
+
     fn status(&self, address: SocketAddr) -> Result<NodeStatus, Silent> {
-        let mut response = self.ask(&format!("http://{address}/status"))?;
+        let mut response = self.get(&format!("http://{address}/status"))?;
         response.body_mut().read_json().map_err(|_| Silent)
     }
 
     fn events(&self, address: SocketAddr, after: u64) -> Result<Vec<Event>, Silent> {
-        let mut response = self.ask(&format!("http://{address}/events?after={after}"))?;
-        if response.status() != ureq::http::StatusCode::OK {
-            return Ok(Vec::new());
-        }
+        let wait_ms = EVENTS_WITHIN.as_millis();
+        let url = format!("http://{address}/events?after={after}&wait_ms={wait_ms}");
+        let mut response = self.get(&url)?;
         let text = response.body_mut().read_to_string().map_err(|_| Silent)?;
         // Of a line that cannot be understood, nothing can be shown.
         let events = text
@@ -106,7 +116,7 @@ impl Node {
         Ok(events.collect())
     }
 
-    fn ask(&self, url: &str) -> Result<ureq::http::Response<ureq::Body>, Silent> {
+    fn get(&self, url: &str) -> Result<ureq::http::Response<ureq::Body>, Silent> {
         let response = self.agent.get(url).call().map_err(|_| Silent)?;
         // Another one's: ours is gone, and its port was given away.
         is_of_app(&response, &self.app)

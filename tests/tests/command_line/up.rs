@@ -1,5 +1,6 @@
 //! A local cluster: what it shows, the orders that it takes from other terminals, and how its nodes end.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::TcpListener;
 
@@ -47,6 +48,20 @@ fn until_at_work(program: &Program, up: &mut Process) {
     up.until("a table can be asked for", |_| {
         (program.run(&["get", "order_count", "a1"]).code == Some(0)).then_some(())
     });
+}
+
+/// How often others have taken shards over from `node`.
+fn took_over(up: &Process, node: &str) -> usize {
+    let from = format!(" from {node} in ");
+    let events = events(up);
+    let events = events.iter().filter(|event| event["kind"] == "took_over");
+    events
+        .filter(|event| {
+            event["text"]
+                .as_str()
+                .is_some_and(|text| text.contains(&from))
+        })
+        .count()
 }
 
 fn last(stdout: &str) -> Value {
@@ -120,6 +135,35 @@ fn nodes_are_killed_frozen_stopped_started_and_added_from_another_terminal() {
         (&last["nodes"], &last["all_committed"]),
         (&2.into(), &true.into())
     );
+    assert_counted(&broker, last["sent"].as_u64().unwrap());
+}
+
+#[test]
+fn the_shards_of_a_node_that_is_killed_or_frozen_go_on_elsewhere_and_nothing_is_lost_or_doubled() {
+    let (broker, program) = orders();
+    let mut up = start(&program, &["up", "--json", "--rate", "500"]);
+    for (act, after) in [("kill", "start"), ("freeze", "thaw")] {
+        let mut first_commits = BTreeMap::new();
+        up.until("all nodes are at work", |up| {
+            for event in events(up) {
+                if event["kind"] == "first_commit" {
+                    first_commits.insert(event["shard"].to_string(), event["node"].to_string());
+                }
+            }
+            let nodes: BTreeSet<&String> = first_commits.values().collect();
+            (nodes.len() == 3).then_some(())
+        });
+        let before = took_over(&up, "n2");
+        program.answer(&[act, "n2"]);
+        up.until("others have the shards of n2", |up| {
+            (took_over(up, "n2") > before).then_some(())
+        });
+        program.answer(&[after, "n2"]);
+    }
+    let ended = up.interrupt();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let last = last(&ended.stdout);
+    assert_eq!(last["all_committed"], true, "{ended:?}");
     assert_counted(&broker, last["sent"].as_u64().unwrap());
 }
 

@@ -175,6 +175,17 @@ fn events_of_several_nodes_are_shown_in_the_order_of_their_times() {
 }
 
 #[test]
+fn that_a_member_joined_is_told_by_all_nodes_and_shown_once() {
+    let mut view = view(&[]);
+    for node in ["n1", "n2", "n3"] {
+        let joined = Event::of(&node.into(), Millis(5), "joined", "node n3 joined");
+        let member = Some(MemberId(7));
+        view.fold(Millis(5), Fact::Happened(Event { member, ..joined }));
+    }
+    assert_eq!(view.settle(Millis(1000)).len(), 1);
+}
+
+#[test]
 fn a_move_is_summed_up_with_what_it_cost() {
     let mut view = view(&[("n1", 11), ("n2", 12)]);
     let stage = |node: &str, at, kind: &str, epoch| {
@@ -190,19 +201,16 @@ fn a_move_is_summed_up_with_what_it_cost() {
     view.fold(Millis(1001), end("n1", Exit::Signal(9), true));
     view.fold(Millis(1020), stage("n2", 1020, "permitted", 2));
     view.fold(Millis(1090), stage("n2", 1090, "first_commit", 2));
-    let told: Vec<String> = view
-        .settle(Millis(2000))
-        .iter()
-        .map(ToString::to_string)
-        .collect();
-    assert!(
-        told.last()
-            .unwrap()
-            .contains("90.0 ms from n1: permitted 20, first commit 90 ms"),
-        "{told:#?}"
-    );
+    let mut told = |now| {
+        let told = view.settle(Millis(now));
+        told.last().map(ToString::to_string).unwrap_or_default()
+    };
+    let sum = "orders/1 from n1 in 90 ms: permitted 20, first commit 90 (plan 2)";
+    assert_eq!(told(2000), format!("n2   moved        {sum}"));
+    assert_eq!(told(2100), format!("n2   took over    {sum}"));
+    assert_eq!(told(2200), "");
     let pauses = view.pauses().unwrap();
-    assert_eq!((pauses.moves, pauses.longest_ms), (2, 90.0));
+    assert_eq!((pauses.moves, pauses.longest_ms), (1, 90));
 }
 
 #[test]
