@@ -6,7 +6,8 @@
 //!                               |
 //!                          order_count (table)
 //! ```
-//! `cargo run --example 02_orders -- demo` shows it all in one terminal. Or, in three:
+//! `cargo run --example 02_orders -- up` runs a cluster of three nodes in one terminal, to be killed by keys. Or, in three
+//! terminals:
 //! ```text
 //! cargo run --example 02_orders -- broker
 //! cargo run --example 02_orders -- worker

@@ -6,7 +6,7 @@
 //! flights -+
 //!          +--(by origin)---> count-by-origin: by_origin (table)
 //! ```
-//! `cargo run --example 03_flights -- demo` shows it in one terminal. Or, in two:
+//! `cargo run --example 03_flights -- up` runs a cluster of three nodes in one terminal. Or, in two terminals:
 //! ```text
 //! cargo run --example 03_flights -- broker
 //! cargo run --example 03_flights -- send flights --file examples/data/flights-2013-01.jsonl.gz --timestamp-field scheduled_ms

@@ -16,7 +16,7 @@ type CommandFuture = Pin<Box<dyn Future<Output = Result<()>>>>;
 pub(crate) struct AppCommand {
     pub(crate) name: &'static str,
     pub(crate) about: &'static str,
-    /// Makes records to show or to measure the app with; there is a `demo` then.
+    /// Makes records to show or to measure the app with; `up` runs it.
     pub(crate) is_generator: bool,
     /// Adds its arguments to a command.
     pub(crate) augment: fn(Command) -> Command,
@@ -48,8 +48,7 @@ impl App {
         self.add_command(name, about, false, run);
     }
 
-    /// The command `generate`, which makes records to show or to measure the app with. An app that has it has the
-    /// command `demo`, too.
+    /// The command `generate`, which makes records to show or to measure the app with. The command `up` runs it, too.
     pub fn generator<A, F>(&mut self, about: &'static str, run: F)
     where
         A: Args + 'static,

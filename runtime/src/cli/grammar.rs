@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, Subcommand};
 
-use super::{broker, demo, get, order, scan, send, status, topology, up, worker};
+use super::{broker, get, order, scan, send, status, topology, up, worker};
 use crate::app::{App, AppCommand};
 use crate::error::EXIT_CODES;
 use crate::settings::{KAFKA_PREFIX, ROWS};
@@ -73,8 +73,6 @@ pub(super) struct SettingFlags(pub(super) Vec<(String, String)>);
 
 /// The command that has the arguments of the generator, too, if there is one.
 pub(super) const UP: &str = "up";
-/// The command of apps that have a generator.
-pub(super) const DEMO: &str = "demo";
 
 const SETTINGS: &str = "Settings (also in tanist.toml, and as TANIST_... in the environment)";
 
@@ -96,11 +94,6 @@ pub(super) fn grammar(app: &App, own: &[AppCommand], program: Option<&OsString>)
         command = command.subcommand((own.augment)(Command::new(own.name)).about(own.about));
         if own.is_generator {
             local = (own.augment)(local);
-            let demo = (own.augment)(demo::DemoArgs::augment_args(Command::new(DEMO)));
-            command = command.subcommand(
-                demo.about("Show the app at work: broker, node and generator in one process")
-                    .after_help(demo::EXAMPLES),
-            );
         }
     }
     command.subcommand(local)

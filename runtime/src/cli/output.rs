@@ -27,16 +27,6 @@ impl Output {
         !self.json && io::stdout().is_terminal()
     }
 
-    /// Text in the place of the text before it, which had so many lines.
-    pub(super) fn redraw(self, text: &str, lines: &mut usize) -> Result<()> {
-        // Cursor up, and all below it cleared.
-        let up = match std::mem::replace(lines, text.lines().count()) {
-            0 => String::new(),
-            lines => format!("\x1b[{lines}A\x1b[J"),
-        };
-        self.text(&format!("{up}{text}"))
-    }
-
     /// A line, or what is said in its place to programs.
     pub(super) fn answer(self, json: &impl Serialize, line: impl FnOnce() -> String) -> Result<()> {
         if !self.json {

@@ -1,13 +1,10 @@
 //! Running: a node processes what there is and ends, or goes on until it is stopped.
 
-use std::fs;
-
 use nix::sys::signal::Signal;
 use tanist_tests::clients::TIMEOUT;
 use tanist_tests::orders::{ORDER_COUNTS, check_orders};
-use tanist_tests::program::Program;
 
-use super::{CATCH_UP, ORDERS, assert_counted, orders};
+use super::{CATCH_UP, assert_counted, orders};
 
 const GENERATE: &[&str] = &[
     "generate",
@@ -72,40 +69,4 @@ fn a_second_signal_ends_a_node_that_cannot_commit() {
     worker.until_logged("stopping");
     worker.signal(Signal::SIGTERM);
     assert_eq!(worker.wait().code, Some(128 + 15));
-}
-
-#[test]
-fn a_demo_ends_with_everything_committed_and_leaves_nothing_behind() {
-    let folder = tempfile::tempdir().unwrap();
-    // No broker is there: it brings its own.
-    let program = Program::new(ORDERS, "127.0.0.1:1")
-        .variable("TMPDIR", &folder.path().display().to_string());
-    let ended = program.run(&["demo", "--seconds", "3", "--rate", "500", "--accounts", "3"]);
-    assert_eq!(ended.code, Some(0), "{ended:?}");
-    for part in [
-        "broker 127.0.0.1:",
-        "1 s: sent ",
-        "commits/s",
-        "; a0 {\"count\":",
-    ] {
-        assert!(ended.stdout.contains(part), "{part} in {}", ended.stdout);
-    }
-    let last = ended.stdout.lines().last().unwrap_or_default();
-    assert!(last.starts_with("All of the 1,"), "{}", ended.stdout);
-    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
-    assert!(!program.folder().join(".tanist").exists());
-}
-
-#[test]
-fn a_demo_ends_in_the_same_way_when_it_is_interrupted() {
-    let mut demo = Program::new(ORDERS, "127.0.0.1:1").start(&["demo", "--json"]);
-    demo.until("orders are counted", |demo| {
-        demo.stdout()
-            .contains(r#""table":["order_count",[{"key":"a0""#)
-            .then_some(())
-    });
-    let ended = demo.interrupt();
-    assert_eq!(ended.code, Some(0), "{ended:?}");
-    let last = ended.stdout.lines().last().unwrap_or_default();
-    assert!(last.contains(r#""all_committed":true"#), "{ended:?}");
 }
