@@ -10,6 +10,7 @@ mod generate;
 mod get;
 mod grammar;
 mod launch;
+mod load;
 mod logging;
 mod order;
 mod output;

@@ -1,13 +1,11 @@
 //! `up`: a local cluster: broker, nodes and generator, and what happens there.
 
-use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
 use std::fs;
 use std::io::{ErrorKind, IsTerminal, stdin};
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,13 +14,12 @@ use serde::Serialize;
 use tanist_actors::port::{Clock, TokioClock};
 use tanist_broker::{Config, EmbeddedBroker};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 
 use super::Session;
-use super::launch::{connect, stopped};
+use super::launch::stopped;
+use super::load::Load;
 use super::output::Output;
 use crate::app::{App, AppCommand};
-use crate::client::Client;
 use crate::error::{Error, Result};
 use crate::http::{AddressFile, LocalApi, Server};
 use crate::node::Wish;
@@ -114,8 +111,8 @@ pub(super) async fn run(
     for _ in 0..args.nodes {
         host.carry_out(&Order::Add).map_err(Error::new)?;
     }
-    let generating = generator.map(|command| Generating::start(command, matches, app, &settings));
-    let summary = Course { host, generating }.run(args.seconds, wish).await?;
+    let load = generator.map(|command| Load::start(command, matches, app, &settings));
+    let summary = Course { host, load }.run(args.seconds, wish).await?;
     server.stop().await;
     output.answer(&summary, || summary.to_string())
 }
@@ -229,55 +226,17 @@ impl fmt::Display for Place {
     }
 }
 
-/// The generator, as a task beside the nodes.
-struct Generating {
-    task: JoinHandle<Result<()>>,
-    stop: watch::Sender<Wish>,
-    /// Tells how many records it has sent, once it has begun.
-    sent: Rc<OnceCell<Box<dyn Fn() -> u64>>>,
-}
-
-impl Generating {
-    fn start(command: AppCommand, matches: &ArgMatches, app: App, settings: &Settings) -> Self {
-        let (stop, wish) = watch::channel(Wish::Run);
-        let sent = Rc::new(OnceCell::new());
-        let (matches, settings, counter) = (matches.clone(), settings.clone(), sent.clone());
-        let task = tokio::task::spawn_local(async move {
-            let kafka = connect(&settings)?;
-            let client = tokio::select! {
-                client = Client::open(&kafka, &app, wish.clone()) => client?,
-                () = stopped(wish) => return Ok(()),
-            };
-            // It is set nowhere else.
-            let _ = counter.set(Box::new(client.acknowledged()) as Box<dyn Fn() -> u64>);
-            let work = (command.run)(&matches, client);
-            work.map_err(|error| Error::Usage(error.to_string()))?.await
-        });
-        Self { task, stop, sent }
-    }
-
-    /// Until it has ended.
-    async fn ended(&mut self) -> Result<()> {
-        match (&mut self.task).await {
-            Ok(result) => result,
-            Err(error) => Err(Error::Failed(format!("the generator: {error}"))),
-        }
-    }
-}
-
 /// The course of a local cluster, from its first node to its last.
 struct Course {
     host: Host,
-    generating: Option<Generating>,
+    load: Option<Load>,
 }
 
 impl Course {
     async fn run(mut self, seconds: Option<u64>, wish: watch::Receiver<Wish>) -> Result<Summary> {
         let clock = TokioClock::system();
-        if let Some(generating) = &self.generating {
-            let sent = generating.sent.clone();
-            self.host
-                .show_sent(move || sent.get().map_or(0, |sent| sent()));
+        if let Some(load) = &self.load {
+            self.host.show_sent(load.counter());
         }
         let over = async {
             tokio::select! {
@@ -307,49 +266,38 @@ impl Course {
         }
     }
 
-    /// Lets the nodes work, until it is `over` or somebody has had enough. The answer is why it cannot go on.
+    /// Lets the nodes work, until it is `over` or somebody has had enough; then ends the load. The answer is why it could
+    /// not go on.
     async fn work(&mut self, over: impl Future<Output = ()>) -> Result<Option<Error>> {
         let mut over = std::pin::pin!(over);
-        let mut is_generating = self.generating.is_some();
         loop {
-            let generating = &mut self.generating;
             let beside = async {
-                let generated = async {
-                    match generating {
-                        Some(generating) if is_generating => generating.ended().await,
-                        _ => std::future::pending().await,
-                    }
-                };
                 tokio::select! {
                     () = &mut over => None,
-                    ended = generated => Some(ended),
+                    ended = ended(&mut self.load) => Some(ended),
                 }
             };
             match self.host.serve(beside, Host::is_deserted).await? {
                 Served::Done(None) | Served::Quit => break,
                 Served::Enough => return Ok(self.host.surprise()),
-                Served::Done(Some(ended)) => {
-                    is_generating = false;
-                    match ended {
-                        Ok(()) => self.host.tell("generator", "done", ""),
-                        Err(error) => self.host.tell("generator", "failed", &error.to_string()),
-                    }
-                }
+                Served::Done(Some(ended)) => self.tell(ended),
             }
         }
-        if !is_generating {
-            return Ok(None);
-        }
-        let Some(generating) = &mut self.generating else {
-            return Ok(None);
-        };
-        // An error means that it has ended already.
-        let _ = generating.stop.send(Wish::Stop);
-        let served = self.host.serve(generating.ended(), |_| false).await?;
-        if let Served::Done(Err(error)) = served {
-            self.host.tell("generator", "failed", &error.to_string());
+        if let Some(load) = self.load.as_mut().filter(|load| !load.has_ended()) {
+            load.stop();
+            let served = self.host.serve(load.ended(), |_| false).await?;
+            if let Served::Done(ended) = served {
+                self.tell(ended);
+            }
         }
         Ok(None)
+    }
+
+    fn tell(&mut self, ended: Result<()>) {
+        match ended {
+            Ok(()) => self.host.tell("generator", "done", ""),
+            Err(error) => self.host.tell("generator", "failed", &error.to_string()),
+        }
     }
 
     /// Waits until all that was sent is committed. The answer is whether it is; none if that cannot be known.
@@ -366,6 +314,14 @@ impl Course {
         let is_over = |host: &Host| host.view.is_drained() || !host.view.can_drain();
         self.host.serve(clock.sleep(DRAIN_WITHIN), is_over).await?;
         Ok(Some(self.host.view.is_drained()))
+    }
+}
+
+/// Until the load ends, if there is one.
+async fn ended(load: &mut Option<Load>) -> Result<()> {
+    match load {
+        Some(load) => load.ended().await,
+        None => std::future::pending().await,
     }
 }
 

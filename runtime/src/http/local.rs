@@ -121,7 +121,8 @@ async fn pass_on(
     request: HttpRequest,
 ) -> HttpResponse {
     let (nodes, app) = (api.doors.nodes.borrow().clone(), api.app.clone());
-    let asked = request.uri().to_string();
+    let asked = request.uri().path_and_query();
+    let asked = asked.map_or_else(|| "/".to_owned(), ToString::to_string);
     let answered = web::block(move || {
         let mut answers = nodes
             .iter()

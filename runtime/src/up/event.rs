@@ -58,17 +58,17 @@ impl Event {
 impl fmt::Display for Event {
     /// On one line, without the time.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:<4} {:<12}", self.node, self.kind.replace('_', " "))?;
+        let mut line = format!("{:<4} {:<12}", self.node, self.kind.replace('_', " "));
         if let Some(shard) = &self.shard {
-            write!(f, " {shard}")?;
+            line.push_str(&format!(" {shard}"));
         }
         if !self.text.is_empty() {
-            write!(f, " {}", self.text)?;
+            line.push_str(&format!(" {}", self.text));
         }
         if let Some(epoch) = self.epoch {
-            write!(f, " (plan {epoch})")?;
+            line.push_str(&format!(" (plan {epoch})"));
         }
-        Ok(())
+        f.write_str(line.trim_end())
     }
 }
 

@@ -289,18 +289,12 @@ impl Host {
         // A frozen one cannot stop; an order that a node's state speaks against is not needed.
         self.order_all(Act::Thaw);
         self.order_all(Act::Stop);
+        let none_is_left = |host: &Self| !host.cluster.is_alive();
         let over = self.clock.sleep(patience);
-        let served = self.serve(over, |host| !host.cluster.is_alive()).await?;
-        if !matches!(served, Served::Enough) {
+        let mut served = self.serve(over, none_is_left).await?;
+        while !matches!(served, Served::Enough) {
             self.order_all(Act::Kill);
-            // What was killed ends; whoever wants that once more does not change it.
-            while !matches!(
-                self.serve(std::future::pending::<()>(), |host| !host
-                    .cluster
-                    .is_alive())
-                    .await?,
-                Served::Enough
-            ) {}
+            served = self.serve(std::future::pending(), none_is_left).await?;
         }
         let mut settled = self.view.settle(Millis(i64::MAX));
         // What has moved is told when nothing more comes.

@@ -49,6 +49,8 @@ pub(crate) struct Running {
     pub(crate) pid: u32,
     /// Its data directory.
     pub(crate) dir: PathBuf,
+    /// What it writes goes there.
+    pub(crate) log: PathBuf,
 }
 
 /// A process of a node has ended.
@@ -166,7 +168,8 @@ impl LocalCluster {
         args.extend(["--broker".into(), self.broker.address().into()]);
         args.extend(["--parent".into(), process::id().to_string().into()]);
         args.extend(self.launch.flags.iter().cloned());
-        let spawned = NodeProcess::spawn(&self.launch.program, &args, &self.log(node));
+        let log = self.log(node);
+        let spawned = NodeProcess::spawn(&self.launch.program, &args, &log);
         let process = spawned.map_err(|error| OrderError::System {
             act: Act::Start,
             node: node.clone(),
@@ -176,6 +179,7 @@ impl LocalCluster {
             node: node.clone(),
             pid: process.id(),
             dir,
+            log,
         };
         Ok((process, running))
     }

@@ -1,11 +1,14 @@
 //! [`Terminal`]: the terminal while it belongs to us. It is given back when this is dropped, and also on a panic.
 
+use std::io::stdout;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use ratatui::DefaultTerminal;
+use ratatui::crossterm::cursor::Show;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use ratatui::crossterm::execute;
 use tokio::sync::mpsc;
 
 use super::screen::Screen;
@@ -79,6 +82,8 @@ impl Drop for Terminal {
 pub(crate) fn restore() {
     if IS_OURS.swap(false, Ordering::Relaxed) {
         ratatui::restore();
+        // If nobody can see it, it need not be shown.
+        let _ = execute!(stdout(), Show);
     }
 }
 

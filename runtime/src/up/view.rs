@@ -173,8 +173,7 @@ impl View {
     }
 
     fn started(&mut self, now: Millis, running: Running) {
-        let Running { node, pid, dir } = running;
-        let log = dir.with_file_name(format!("{node}.log"));
+        let Running { node, pid, log, .. } = running;
         self.happened(Event::of(&node, now, "started", format!("process {pid}")));
         let view = NodeView {
             name: node,

@@ -16,12 +16,19 @@ fn shards() -> impl Iterator<Item = ShardId> {
     (0..PARTITIONS).map(|partition| ShardId::new("orders", partition))
 }
 
+fn started(node: &str, pid: u32) -> Fact {
+    Fact::Started(Running {
+        node: node.into(),
+        pid,
+        dir: PathBuf::from("data").join(node),
+        log: PathBuf::from(format!("data/{node}.log")),
+    })
+}
+
 fn view(nodes: &[(&str, u32)]) -> View {
     let mut view = View::new(shards());
     for &(node, pid) in nodes {
-        let dir = PathBuf::from("data").join(node);
-        let node = node.into();
-        view.fold(Millis(0), Fact::Started(Running { node, pid, dir }));
+        view.fold(Millis(0), started(node, pid));
     }
     view
 }
@@ -283,8 +290,7 @@ fn shards_without_an_owner_are_not_drained() {
 #[test]
 fn a_node_that_has_not_joined_and_knows_of_no_shard_proves_nothing() {
     let mut view = View::new(std::iter::empty());
-    let (node, dir): (NodeName, _) = ("n1".into(), PathBuf::from("data/n1"));
-    view.fold(Millis(0), Fact::Started(Running { node, pid: 1, dir }));
+    view.fold(Millis(0), started("n1", 1));
     for _ in 0..10 {
         let Fact::Status {
             node,
