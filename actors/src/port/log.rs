@@ -99,6 +99,10 @@ pub trait Source {
 
 /// One worker's access to the log: sources, and one transactional producer.
 pub trait Log {
+    /// The worker may read any of these topics, or write to it: what can be known of them is to be known before, so
+    /// that a shard that comes here begins at once.
+    fn prepare(&self, _topics: &[Arc<str>]) {}
+
     /// Begins to read `partition` at `from` (always explicit: there is no "where we left off" in the log).
     fn open(
         &self,

@@ -201,6 +201,10 @@ impl Shard {
     pub(crate) fn record_finished(&self) {
         self.records.set(self.records.get() + 1);
         self.unsealed_records.set(self.unsealed_records.get() + 1);
+        if self.debut.get() == Debut::Awaited {
+            // Whoever waits for a shard that has moved has waited long enough.
+            self.wants_commit();
+        }
     }
 
     /// A lane has nothing to do. Where positions have moved over transaction markers alone, no commit will tell of it.

@@ -99,6 +99,8 @@ pub struct Worker {
 impl Worker {
     /// A worker without shards.
     pub fn new(parts: WorkerParts) -> Rc<Self> {
+        let log = parts.log.build();
+        log.prepare(&parts.topics.names);
         Rc::new(Self {
             index: parts.index,
             app: parts.app,
@@ -106,7 +108,7 @@ impl Worker {
             groups: parts.groups,
             desk: Desk::new(parts.settings, parts.topics, parts.clock, parts.reports),
             broker: parts.broker,
-            log: parts.log.build(),
+            log,
             _producer: parts.producer,
             stores: parts.stores,
             unfinished: RefCell::default(),

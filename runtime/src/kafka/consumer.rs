@@ -21,7 +21,7 @@ use super::admin::Topics;
 use super::context::Context;
 use super::error::{is_transient, refused};
 use super::link::Link;
-use super::raw::PartitionQueue;
+use super::raw::{KnownTopic, PartitionQueue};
 use super::settings::KafkaSettings;
 use super::source::KafkaSource;
 
@@ -68,6 +68,15 @@ impl Consumer {
             .ok_or_else(|| broken(partition, "it has no queue"))?;
         lease.assign(from)?;
         Ok(KafkaSource::new(queue, lease))
+    }
+
+    /// Lets it know a topic, so that its partitions deliver soon after they are opened: what is opened of a topic that is
+    /// not known yet waits for the next look at it, a tenth of a second later.
+    pub(super) fn know(
+        &self,
+        topic: &str,
+    ) -> Result<KnownTopic<BaseConsumer<Context>>, KafkaError> {
+        KnownTopic::of_consumer(&self.client, topic)
     }
 
     fn lease(

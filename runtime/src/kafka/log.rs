@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::producer::Producer as _;
 use tanist_actors::port::{
@@ -16,18 +17,20 @@ use tokio::sync::Notify;
 
 use super::Shared;
 use super::consumer::Consumer;
+use super::context::Context;
 use super::error::{Failure, refused};
 use super::group::Groups;
 use super::link::connect;
 use super::outgoing::Topics;
 use super::publisher::{Answer, NO_ANSWER, Publisher};
-use super::raw::Producer;
+use super::raw::{KnownTopic, Producer, Topic};
 use super::transaction::Transactions;
 
 /// A log on its way to its worker.
 pub(super) struct Prepared {
     shared: Arc<Shared>,
     consumer: Arc<Consumer>,
+    producer: Arc<Producer>,
     transactions: Transactions,
 }
 
@@ -55,11 +58,12 @@ impl Prepared {
         shared.ask("initialise a producer", initialise).await?;
         let groups = Groups::new(&shared.settings, &consumer);
         let limit = shared.settings.commit_timeout;
-        let transactions = Transactions::start(producer, groups, limit)
+        let transactions = Transactions::start(producer.clone(), groups, limit)
             .map_err(|error| refused("start a thread", error))?;
         Ok(Self {
             shared: shared.clone(),
             consumer,
+            producer,
             transactions,
         })
     }
@@ -101,6 +105,8 @@ impl LogBuilder for Prepared {
         Box::new(KafkaLog {
             shared: self.shared,
             consumer: self.consumer,
+            producer: self.producer,
+            known: RefCell::default(),
             transactions: self.transactions,
             outbox: RefCell::default(),
         })
@@ -111,6 +117,9 @@ impl LogBuilder for Prepared {
 struct KafkaLog {
     shared: Arc<Shared>,
     consumer: Arc<Consumer>,
+    producer: Arc<Producer>,
+    /// Of the topics that the worker may need.
+    known: RefCell<Vec<(KnownTopic<BaseConsumer<Context>>, Topic)>>,
     transactions: Transactions,
     /// The publisher that was used last, and the handles that it gave.
     outbox: RefCell<Option<(Arc<Publisher>, Topics)>>,
@@ -132,6 +141,21 @@ impl KafkaLog {
 }
 
 impl Log for KafkaLog {
+    fn prepare(&self, topics: &[Arc<str>]) {
+        let mut known = self.known.borrow_mut();
+        for topic in topics {
+            let read = self.consumer.know(topic);
+            let written = self.producer.topic(topic);
+            match (read, written) {
+                (Ok(read), Ok(written)) => known.push((read, written)),
+                // It is only slower then.
+                (Err(error), _) | (_, Err(error)) => {
+                    tracing::debug!(%topic, %error, "cannot be known before");
+                }
+            }
+        }
+    }
+
     fn open(
         &self,
         partition: &TopicPartition,

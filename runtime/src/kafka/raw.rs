@@ -303,21 +303,8 @@ impl Producer {
 
     /// A handle for a topic, to be kept: looking it up is what a produce by name spends most on.
     pub(super) fn topic(&self, name: &str) -> Result<Topic, KafkaError> {
-        let name = CString::new(name)?;
-        // SAFETY: the client is alive and the name is a C string; what comes back is ours, or null.
-        let topic = NonNull::new(unsafe {
-            rd::rd_kafka_topic_new(
-                self.client.client().native_ptr(),
-                name.as_ptr(),
-                ptr::null_mut(),
-            )
-        });
-        topic
-            .map(|topic| Topic {
-                topic,
-                client: self.client.clone(),
-            })
-            .ok_or_else(|| KafkaError::MessageProduction(last_error()))
+        let native = self.client.client().native_ptr();
+        Ok(Topic(KnownTopic::new(&self.client, native, name)?))
     }
 
     /// Waits at most `wait` for an event and serves it; false if there was none. Delivery reports go to `delivered`.
@@ -353,16 +340,51 @@ fn last_error() -> RDKafkaErrorCode {
     unsafe { rd::rd_kafka_last_error() }.into()
 }
 
-/// A topic that a producer writes to.
-pub(super) struct Topic {
+/// That a client knows a topic: as long as this lives, it knows where the partitions are led.
+pub(super) struct KnownTopic<C> {
     topic: NonNull<rd::rd_kafka_topic_t>,
-    client: Arc<BaseProducer<Context>>,
+    client: Arc<C>,
 }
 
-// SAFETY: the handle may be used by any thread, see above; the client is `Send` and `Sync`.
-unsafe impl Send for Topic {}
+// SAFETY: the handle may be used by any thread, see above; the client is what it is.
+unsafe impl<C: Send + Sync> Send for KnownTopic<C> {}
 // SAFETY: as above.
-unsafe impl Sync for Topic {}
+unsafe impl<C: Send + Sync> Sync for KnownTopic<C> {}
+
+impl KnownTopic<BaseConsumer<Context>> {
+    pub(super) fn of_consumer(
+        client: &Arc<BaseConsumer<Context>>,
+        name: &str,
+    ) -> Result<Self, KafkaError> {
+        Self::new(client, client.client().native_ptr(), name)
+    }
+}
+
+impl<C> KnownTopic<C> {
+    /// `native` is the handle of `client`.
+    fn new(client: &Arc<C>, native: *mut rd::rd_kafka_t, name: &str) -> Result<Self, KafkaError> {
+        let name = CString::new(name)?;
+        // SAFETY: the client is alive and the name is a C string; what comes back is ours, or null.
+        let topic =
+            NonNull::new(unsafe { rd::rd_kafka_topic_new(native, name.as_ptr(), ptr::null_mut()) });
+        topic
+            .map(|topic| Self {
+                topic,
+                client: client.clone(),
+            })
+            .ok_or_else(|| KafkaError::MessageProduction(last_error()))
+    }
+}
+
+impl<C> Drop for KnownTopic<C> {
+    fn drop(&mut self) {
+        // SAFETY: the handle is ours, not used any more, and its client is still alive.
+        unsafe { rd::rd_kafka_topic_destroy(self.topic.as_ptr()) }
+    }
+}
+
+/// A topic that a producer writes to.
+pub(super) struct Topic(KnownTopic<BaseProducer<Context>>);
 
 impl Topic {
     /// Puts a record into the producer's queue. Never waits.
@@ -373,7 +395,7 @@ impl Topic {
             // SAFETY: the handle is alive; key and value can be read during the call, which copies them.
             let result = unsafe {
                 rd::rd_kafka_produce(
-                    self.topic.as_ptr(),
+                    self.0.topic.as_ptr(),
                     record.partition,
                     rd::RD_KAFKA_MSG_F_COPY,
                     value,
@@ -393,9 +415,9 @@ impl Topic {
         // copies them; each tag is followed by the arguments that librdkafka's documentation gives for it.
         let error = unsafe {
             rd::rd_kafka_producev(
-                self.client.client().native_ptr(),
+                self.0.client.client().native_ptr(),
                 Tag::RD_KAFKA_VTYPE_RKT,
-                self.topic.as_ptr(),
+                self.0.topic.as_ptr(),
                 Tag::RD_KAFKA_VTYPE_PARTITION,
                 record.partition,
                 Tag::RD_KAFKA_VTYPE_MSGFLAGS,
@@ -424,13 +446,6 @@ impl Topic {
             unsafe { rd::rd_kafka_headers_destroy(headers) };
         }
         Err(KafkaError::MessageProduction(error.into()))
-    }
-}
-
-impl Drop for Topic {
-    fn drop(&mut self) {
-        // SAFETY: the handle is ours, not used any more, and its client is still alive.
-        unsafe { rd::rd_kafka_topic_destroy(self.topic.as_ptr()) }
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tanist::kafka::{Kafka, KafkaSettings};
 use tanist_actors::port::{Broker, Clock, MemoryStores};
-use tanist_actors::worker::{Stage, Thread};
+use tanist_actors::worker::Stage;
 use tanist_cluster::MemberId;
 use tanist_tests::broker::TestBroker;
 
@@ -32,10 +32,13 @@ fn what_a_promotion_costs() {
     tokio::task::LocalSet::new().block_on(&runtime, async {
         let (bootstrap, id) = (broker.bootstrap().to_owned(), app.id.clone());
         let connect = move |_: &str| {
-            let settings = KafkaSettings::new(bootstrap.as_str(), id.as_str());
+            let mut settings = KafkaSettings::new(bootstrap.as_str(), id.as_str());
+            // What a client has heard of topics in passing is forgotten after a quarter of an hour: before a round here.
+            let age = ("metadata.max.age.ms".to_owned(), "1000".to_owned());
+            settings.properties.extend([age]);
             Arc::new(Kafka::new(settings).expect("the settings are right")) as Arc<dyn Broker>
         };
-        let mut world = World::new(app, Thread::Own, Box::new(connect)).await;
+        let mut world = World::new(app, Box::new(connect)).await;
         let load = load(&world);
         let mut figures = BTreeMap::<&str, Vec<f64>>::new();
         let mut active = join(&mut world).await;

@@ -33,13 +33,14 @@ pub(crate) struct World {
     pub(crate) app: App,
     pub(crate) settings: WorkerSettings,
     pub(crate) clock: TokioClock,
-    thread: Thread,
     connect: Connect,
     /// For what the test itself asks and writes.
     pub(crate) broker: Arc<dyn Broker>,
     view: View,
     log_end: Offset,
     members: BTreeMap<MemberId, Member>,
+    /// The brokers' clients of those that were killed.
+    graves: Vec<Arc<dyn Broker>>,
     news: Arc<Notify>,
     joined: u128,
 }
@@ -67,19 +68,19 @@ struct Told {
 }
 
 impl World {
-    pub(crate) async fn new(app: App, thread: Thread, connect: Connect) -> Self {
+    pub(crate) async fn new(app: App, connect: Connect) -> Self {
         let broker = connect("test");
         app.create_topics(&*broker).await;
         Self {
             app,
             settings: WorkerSettings::default(),
             clock: TokioClock::starting_at(Millis(1_700_000_000_000)),
-            thread,
             connect,
             broker,
             view: View::default(),
             log_end: Offset(0),
             members: BTreeMap::new(),
+            graves: Vec::new(),
             news: Arc::default(),
             joined: 0,
         }
@@ -135,7 +136,7 @@ impl World {
             reports: reports.clone(),
         };
         let member = Member {
-            worker: WorkerHandle::start(parts, self.thread, tell),
+            worker: WorkerHandle::start(parts, Thread::This, tell),
             reports,
             broker,
             mine: Arc::new(self.app.shards().collect()),
@@ -187,11 +188,8 @@ impl World {
     /// The process of a member ends at once.
     pub(crate) fn kill(&mut self, member: MemberId) {
         let member = self.members.remove(&member);
-        match self.thread {
-            Thread::This => drop(member),
-            // Its thread is waited for, which nobody does for a process that was killed.
-            Thread::Own => drop(std::thread::spawn(move || drop(member))),
-        }
+        // Its clients are left as they are: closing them takes time, which a process that is killed does not.
+        self.graves.extend(member.map(|member| member.broker));
     }
 
     /// As the director does with the dead.
@@ -425,7 +423,7 @@ pub(crate) fn on_memory<T, F: Future<Output = T>>(
 ) -> T {
     memory_runtime(true, async {
         let (memory, connect) = Memory::new(seed);
-        let world = World::new(app, Thread::This, connect).await;
+        let world = World::new(app, connect).await;
         test(world, memory).await
     })
 }
@@ -437,7 +435,7 @@ pub(crate) fn on_memory_in_real_time<T, F: Future<Output = T>>(
 ) -> T {
     memory_runtime(false, async {
         let (memory, connect) = Memory::new(1);
-        let world = World::new(app, Thread::This, connect).await;
+        let world = World::new(app, connect).await;
         test(world, memory).await
     })
 }
