@@ -65,7 +65,9 @@ impl fmt::Display for Event {
         if !self.text.is_empty() {
             line.push_str(&format!(" {}", self.text));
         }
-        if let Some(epoch) = self.epoch {
+        if let Some(epoch) = self.epoch
+            && self.kind != "planned"
+        {
             line.push_str(&format!(" (plan {epoch})"));
         }
         f.write_str(line.trim_end())

@@ -13,8 +13,7 @@ const MAX_CAUSES: usize = 64;
 /// The last stage, after which a shard is at work.
 const LAST_STAGE: &str = "first_commit";
 /// The stages of one shard.
-const STAGES: [&str; 7] = [
-    "planned",
+const STAGES: [&str; 6] = [
     "last_commit",
     "released",
     "permitted",
@@ -22,8 +21,10 @@ const STAGES: [&str; 7] = [
     "assigned",
     LAST_STAGE,
 ];
-/// The stages that all moves of a plan have in common.
-const COMMON: [&str; 2] = ["dead", "fenced"];
+/// What comes before, for all shards together.
+const COMMON: [&str; 3] = ["dead", "fenced", PLANNED];
+/// Of these, the one that names the plan.
+const PLANNED: &str = "planned";
 /// What takes its shards from a node, and what makes it a node like any other again.
 const FAILURES: [&str; 3] = ["killed", "frozen", "ended"];
 const RECOVERIES: [&str; 2] = ["started", "thawed"];
@@ -34,7 +35,7 @@ pub(super) struct Moves {
     open: BTreeMap<(ShardId, Epoch), BTreeMap<&'static str, Millis>>,
     /// Who had it at last, and since when.
     owners: BTreeMap<ShardId, (NodeName, Millis)>,
-    common: VecDeque<(&'static str, Millis)>,
+    common: VecDeque<(&'static str, Option<Epoch>, Millis)>,
     /// Failures and recoveries of nodes.
     turns: VecDeque<Turn>,
 }
@@ -106,7 +107,9 @@ pub(super) fn gather(moved: &[Moved]) -> Vec<Event> {
             ..told
         })
     };
-    groups.into_values().filter_map(slowest).collect()
+    let mut all: Vec<Event> = groups.into_values().filter_map(slowest).collect();
+    all.sort_by_key(|event| event.at_ms);
+    all
 }
 
 impl Moves {
@@ -122,7 +125,7 @@ impl Moves {
             push(&mut self.turns, turn);
         }
         if let Some(stage) = COMMON.into_iter().find(|stage| *stage == event.kind) {
-            push(&mut self.common, (stage, event.at_ms));
+            push(&mut self.common, (stage, event.epoch, event.at_ms));
         }
         let (shard, epoch) = (event.shard.clone()?, event.epoch?);
         let stage = STAGES.into_iter().find(|stage| *stage == event.kind)?;
@@ -143,15 +146,20 @@ impl Moves {
         let owner = (last.node.clone(), last.at_ms);
         let (from, owned) = self.owners.insert(shard, owner)?;
         let first = stages.values().min().copied()?;
-        let begin = stages.get("planned").copied().unwrap_or(first);
+        let mut common = self.common.iter();
+        let planned = common.find(|(stage, of, _)| *stage == PLANNED && *of == Some(epoch));
+        let begin = planned.map_or(first, |(.., at)| *at);
         // Until its last commit for a shard, its owner is at work.
         let left = stages.get("last_commit").or(stages.get("released"));
         let since = self.failure(&from, owned, begin).or(left.copied());
         let since = since.unwrap_or(begin);
-        let common = self.common.iter().copied();
-        stages.extend(common.filter(|(_, at)| (since..=begin).contains(at)));
+        let common = self.common.iter().filter(|(stage, of, at)| {
+            (since..=begin).contains(at) && (*stage != PLANNED || *of == Some(epoch))
+        });
+        stages.extend(common.map(|(stage, _, at)| (*stage, *at)));
         let mut stages: Vec<_> = stages.into_iter().filter(|(_, at)| *at >= since).collect();
-        let place = |stage: &str| STAGES.iter().position(|known| *known == stage);
+        let all = || COMMON.iter().chain(&STAGES);
+        let place = |stage: &str| all().position(|known| *known == stage);
         stages.sort_by_key(|(stage, at)| (*at, place(stage)));
         let steps: Vec<String> = stages
             .into_iter()
@@ -205,7 +213,7 @@ mod tests {
     fn of_n2() -> Moves {
         let mut moves = Moves::default();
         let first = [
-            event("n1", 0, "planned", true, Some(1)),
+            event("n1", 0, "planned", false, Some(1)),
             event("n2", 5, "permitted", true, Some(1)),
             event("n2", 9, "first_commit", true, Some(1)),
         ];
@@ -222,7 +230,7 @@ mod tests {
             event("n2", 1002, "started", false, None),
             event("n1", 1003, "dead", false, None),
             event("n1", 1010, "fenced", false, None),
-            event("n1", 1015, "planned", true, Some(2)),
+            event("n1", 1015, "planned", false, Some(2)),
             event("n3", 1020, "permitted", true, Some(2)),
             event("n3", 1020, "caught_up", true, Some(2)),
             event("n3", 1030, "assigned", true, Some(2)),
@@ -244,7 +252,7 @@ mod tests {
             event("n3", 100, "killed", false, None),
             event("n3", 200, "started", false, None),
             event("n3", 300, "first_commit", true, Some(2)),
-            event("n1", 400, "planned", true, Some(3)),
+            event("n1", 400, "planned", false, Some(3)),
             event("n2", 450, "first_commit", true, Some(3)),
         ];
         let told = told(&mut moves, &failure);
@@ -258,7 +266,7 @@ mod tests {
     fn a_hand_over_is_timed_from_the_last_commit_of_the_former_owner() {
         let events = [
             event("n2", 1000, "stopping", false, None),
-            event("n1", 3000, "planned", true, Some(2)),
+            event("n1", 3000, "planned", false, Some(2)),
             event("n2", 3020, "last_commit", true, Some(2)),
             event("n2", 3021, "released", true, Some(2)),
             event("n3", 3035, "permitted", true, Some(2)),
