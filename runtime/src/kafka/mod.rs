@@ -30,6 +30,7 @@ mod transaction;
 mod upkeep;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::consumer::BaseConsumer;
@@ -46,6 +47,9 @@ use raw::Producer;
 pub use link::Contact;
 pub use sender::Sender;
 pub use settings::KafkaSettings;
+
+/// How long a broker waits for something that the node reads for itself, before it answers that there is nothing.
+const OWN_FETCH_WAIT: Duration = Duration::from_millis(200);
 
 /// A node's access to Kafka.
 pub struct Kafka {
@@ -109,7 +113,15 @@ impl Kafka {
 impl Shared {
     /// A new consumer, whose common queue is served from now on.
     fn consumer(&self, name: &'static str) -> Result<Arc<Consumer>, BrokerError> {
-        let consumer = Arc::new(Consumer::new(&self.settings, self.link.clone(), name)?);
+        self.consumer_with(&self.settings, name)
+    }
+
+    fn consumer_with(
+        &self,
+        settings: &KafkaSettings,
+        name: &'static str,
+    ) -> Result<Arc<Consumer>, BrokerError> {
+        let consumer = Arc::new(Consumer::new(settings, self.link.clone(), name)?);
         locked(&self.consumers).push(consumer.clone());
         Ok(consumer)
     }
@@ -133,7 +145,12 @@ impl Shared {
         if let Some(consumer) = &*own {
             return Ok(consumer.clone());
         }
-        let consumer = self.consumer("node")?;
+        // It begins to read once, and then waits for others: a short poll would only cost.
+        let settings = KafkaSettings {
+            fetch_wait: OWN_FETCH_WAIT,
+            ..self.settings.clone()
+        };
+        let consumer = self.consumer_with(&settings, "node")?;
         *own = Some(consumer.clone());
         Ok(consumer)
     }

@@ -54,6 +54,8 @@ pub(super) struct Beats {
     me: Option<MemberId>,
     next: u64,
     sent: VecDeque<(u64, Duration)>,
+    /// One was not taken.
+    lost: bool,
 }
 
 impl Beats {
@@ -85,6 +87,7 @@ impl Beats {
             me: None,
             next: 0,
             sent: VecDeque::new(),
+            lost: false,
         })
     }
 
@@ -124,6 +127,11 @@ impl Beats {
         Some(heartbeat)
     }
 
+    /// Whether one was lost since this was asked for the last time.
+    pub(super) fn has_lost(&mut self) -> bool {
+        std::mem::take(&mut self.lost)
+    }
+
     /// When one's own heartbeat, which has come back, was sent.
     pub(super) fn sent_at(&mut self, beat: u64) -> Option<Duration> {
         while self.sent.front().is_some_and(|(sent, _)| *sent < beat) {
@@ -154,6 +162,7 @@ impl Beats {
                     if let Err(error) = sent {
                         // Whether a broker is there is said elsewhere.
                         tracing::debug!("a heartbeat was not taken: {error}");
+                        self.lost = true;
                     }
                 }
                 opened = opened => {

@@ -207,8 +207,7 @@ impl Reports for Board {
 
     fn release(&self, released: Record) {
         if let Record::Released(it) = &released {
-            let text = format!("shard {} is given up", it.shard);
-            let note = Note::new(EventKind::Released, text);
+            let note = Note::new(EventKind::Released, "given up");
             self.note(note.shard(&it.shard).epoch(it.epoch));
         }
         self.entries().releases.push_back(released);
@@ -220,13 +219,13 @@ impl Reports for Board {
         let planned = planned.filter(|(of, _)| *of == epoch);
         let took = planned.map(|(_, at)| self.clock.elapsed().saturating_sub(at));
         let (kind, what) = match stage {
-            Stage::LastCommit => (EventKind::LastCommit, "was committed for the last time"),
-            Stage::Permitted => (EventKind::Permitted, "may be processed here"),
-            Stage::CaughtUp => (EventKind::CaughtUp, "has caught up"),
-            Stage::Assigned => (EventKind::Assigned, "has its inputs"),
-            Stage::FirstCommit => (EventKind::FirstCommit, "was committed for the first time"),
+            Stage::LastCommit => (EventKind::LastCommit, "its last commit here"),
+            Stage::Permitted => (EventKind::Permitted, "may be processed"),
+            Stage::CaughtUp => (EventKind::CaughtUp, "its copy is complete"),
+            Stage::Assigned => (EventKind::Assigned, "its inputs are open"),
+            Stage::FirstCommit => (EventKind::FirstCommit, "its first commit here"),
         };
-        let note = Note::new(kind, format!("shard {shard} {what}"));
+        let note = Note::new(kind, what);
         self.note(note.shard(shard).epoch(epoch).took(took));
     }
 

@@ -1,13 +1,15 @@
 //! [`Life`]: a node as a member, from its `Join` until it has left or is put out. One loop: something happens, the view and
 //! what is known of the others change, and what follows from that is begun; nothing in the loop waits.
 
+mod leave;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tanist_actors::port::{BrokerError, LocalPortFuture};
 use tanist_actors::worker::Unfinished;
 use tanist_cluster::admission::{Admission, admit};
-use tanist_cluster::control::{Join, Leave, Record};
+use tanist_cluster::control::{Join, Record};
 use tanist_cluster::garbage;
 use tanist_cluster::heartbeat::{Heartbeat, Reports};
 use tanist_cluster::liveness::Liveness;
@@ -28,10 +30,11 @@ use super::watch::Watch;
 use super::{NodeError, NodeParts, Wish, story};
 use crate::app::AppTopology;
 
-/// How long workers that were made anew may take to come to where those before them were.
-const AGAIN: Duration = Duration::from_secs(10);
 /// How long a member that has stopped tries to say so.
 const FAREWELL: Duration = Duration::from_secs(5);
+
+/// More heartbeats than come between two readings of the control log.
+const MAX_EARLY: usize = 1000;
 
 /// How it ended.
 pub(super) enum Ending {
@@ -79,6 +82,8 @@ pub(super) struct Life<'n> {
     writes: Writes,
     reporter: Reporter,
     reports: Reports,
+    /// Of members whose `Join` was not read yet.
+    early: Vec<Heartbeat>,
     beat_at: Duration,
     /// The next heartbeat is to tell everything.
     tell_all: bool,
@@ -138,6 +143,7 @@ impl<'n> Life<'n> {
             writes,
             reporter: Reporter::new(topology, parts.cluster.policy, on_disk),
             reports: Reports::default(),
+            early: Vec::new(),
             beat_at: Duration::ZERO,
             tell_all: false,
             stale: true,
@@ -337,6 +343,8 @@ impl<'n> Life<'n> {
         let view = self.control.view().clone();
         self.liveness.follow(&view);
         self.reports.follow(&view);
+        let early = std::mem::take(&mut self.early);
+        self.heard(early, now);
         self.office.ask_now();
         self.stale = true;
         let before = self.parts.board.view();
@@ -374,8 +382,11 @@ impl<'n> Life<'n> {
                 continue;
             }
             self.liveness.heard(member);
-            if self.control.view().member(member).is_some() {
-                self.reported(heartbeat, now);
+            match self.control.view().standing(member) {
+                Standing::Member => self.reported(heartbeat, now),
+                // Its first report may be here before its `Join`, and is not told again while it stays as it is.
+                Standing::NotYet if self.early.len() < MAX_EARLY => self.early.push(heartbeat),
+                Standing::NotYet | Standing::Outside { .. } => {}
             }
         }
     }
@@ -405,6 +416,7 @@ impl<'n> Life<'n> {
         }
         let replicas = self.parts.board.replicas();
         self.reporter.look(&self.parts.broker, &replicas, now);
+        self.tell_all |= self.beats.has_lost();
         let report = self.reporter.news(&replicas, self.tell_all, now);
         let leaving = !matches!(self.stop, Stop::No);
         if let Some(heartbeat) = self.beats.send(leaving, report) {
@@ -434,128 +446,6 @@ impl<'n> Life<'n> {
             self.writes.repeat(record);
         }
         Ok(())
-    }
-}
-
-/// The end of it.
-impl Life<'_> {
-    fn leave(&mut self) {
-        if !matches!(self.stop, Stop::No) {
-            return;
-        }
-        let now = self.parts.clock.elapsed();
-        self.stop = Stop::Leaving(now);
-        self.catch_up = None;
-        self.parts
-            .board
-            .note(Note::new(EventKind::Leaving, "the node is to stop"));
-        self.beat_at = now;
-    }
-
-    /// Stops the workers once nobody counts on them: others have the shards, or there are no others.
-    fn stop_if_free(&mut self, view: &View) {
-        let since = match self.stop {
-            Stop::Leaving(since) => since,
-            Stop::Again(since) if self.parts.clock.elapsed().saturating_sub(since) >= AGAIN => {
-                self.came_back = false;
-                return self.stop_workers(Stop::LastWorkers);
-            }
-            _ => return,
-        };
-        let others = self.alive.iter().copied().filter(|id| *id != self.me);
-        let alone = self.reports.all_leave(others);
-        let waited = self.parts.clock.elapsed().saturating_sub(since);
-        let late = waited >= self.parts.cluster.leave_timeout;
-        if late && !alone && !view.may_leave(self.me) {
-            tracing::warn!(
-                ?waited,
-                "nobody has taken over all shards of this node; it stops all the same"
-            );
-        }
-        if alone || late || view.may_leave(self.me) {
-            self.stop_workers(Stop::Workers);
-        }
-    }
-
-    /// The workers have ended, but for `unfinished` with all that they had finished committed.
-    fn stopped(&mut self, unfinished: &BTreeMap<WorkerIndex, Unfinished>, now: Duration) {
-        let known = unfinished.is_empty();
-        self.committed = known && self.came_back;
-        if known {
-            return self.farewell("stopped");
-        }
-        if matches!(self.stop, Stop::LastWorkers) {
-            // What became of the last transactions is not known: the others have to fence it.
-            self.stop = Stop::Farewell(now.saturating_sub(FAREWELL));
-            return;
-        }
-        // A producer that was in doubt, because a connection broke, takes no other commit, but a new one does.
-        self.stop = Stop::Again(now);
-        self.crew.prepare(unfinished.keys().copied(), self.parts);
-        let shards = unfinished.values().flat_map(|it| &it.shards);
-        let there = CatchUp::to_where(shards, &self.parts.board);
-        self.caught_up(there, Some(Reached::No));
-    }
-
-    fn stop_workers(&mut self, stop: Stop) {
-        self.catch_up = None;
-        self.stop = stop;
-        self.stopping = Some(self.crew.stop());
-    }
-
-    fn farewell(&mut self, reason: &str) {
-        self.stop = Stop::Farewell(self.parts.clock.elapsed());
-        self.writes.write(Record::Leave(Leave {
-            member: self.me,
-            incarnation: self.join.incarnation,
-            reason: reason.into(),
-        }));
-    }
-
-    fn begin_to_catch_up(&mut self) {
-        let NodeParts { broker, board, .. } = self.parts;
-        let (groups, topics) = (self.topology.groups.clone(), self.topology.topics.clone());
-        let begin = CatchUp::begin(groups, topics, broker.clone(), board.clone());
-        let (board, clock) = (board.clone(), self.parts.clock.clone());
-        self.catch_up = Some(Box::pin(async move {
-            Ok((begin.await?.wait(board, clock).await, None))
-        }));
-    }
-
-    fn caught_up(&mut self, mut catch_up: CatchUp, reached: Option<Reached>) {
-        let NodeParts {
-            broker,
-            board,
-            clock,
-            ..
-        } = self.parts;
-        let (broker, board, clock) = (broker.clone(), board.clone(), clock.clone());
-        self.catch_up = match reached {
-            None => {
-                let settling = self.crew.settle();
-                Some(Box::pin(async move {
-                    let reached = match settling.await {
-                        true => catch_up.check(&board, &*broker).await?,
-                        // A worker has ended; what it did not commit will be processed again.
-                        false => Reached::No,
-                    };
-                    Ok((catch_up, Some(reached)))
-                }))
-            }
-            Some(Reached::No) => Some(Box::pin(async move {
-                // The inputs may be read to their ends while a worker is not there to say that this is committed.
-                clock.sleep(QUIET).await;
-                Ok((catch_up.wait(board, clock).await, None))
-            })),
-            Some(Reached::Yes | Reached::Never { .. }) if matches!(self.stop, Stop::Again(_)) => {
-                return self.stop_workers(Stop::LastWorkers);
-            }
-            Some(Reached::Yes) => return self.leave(),
-            Some(Reached::Never { shard, reason }) => {
-                self.failure = Some(NodeError::CannotCatchUp { shard, reason });
-                return self.leave();
-            }
-        };
     }
 }
 

@@ -79,7 +79,7 @@ impl Office {
         self.ask_at.get_or_insert(now + REPORTS);
     }
 
-    /// Whom everybody else is to plan with: who is dead by `verdict` is noted when this member is the director.
+    /// Tells whom this member takes for dead (not among `alive`, by `verdict`), each once, if it is the director by then.
     pub(super) fn mourn(
         &mut self,
         view: &View,

@@ -11,6 +11,8 @@ use tanist_cluster::{GroupName, Offset, ShardId};
 
 use crate::app::AppTopology;
 
+/// How often a report is repeated that has not changed, for whoever has missed it.
+const REPEAT: Duration = Duration::from_secs(10);
 /// How often the ends of changelogs are asked for while a copy is being filled, and else.
 const FILLING: Duration = Duration::from_secs(1);
 const FILLED: Duration = Duration::from_secs(10);
@@ -41,6 +43,8 @@ pub(super) struct Reporter {
     ends: Ends,
     asked: Option<Duration>,
     asking: Option<LocalPortFuture<'static, Result<Ends, BrokerError>>>,
+    /// The broker refused to tell the ends.
+    in_vain: bool,
     sent: Option<(Report, Duration)>,
 }
 
@@ -78,6 +82,7 @@ impl Reporter {
             ends: Ends::new(),
             asked: None,
             asking: None,
+            in_vain: false,
             sent: None,
         }
     }
@@ -94,7 +99,8 @@ impl Reporter {
             return Some(report).filter(|_| self.is_complete(replicas));
         };
         let is_due = || report.is_due(sent, now.saturating_sub(*at), &self.policy);
-        (all || (report != *sent && is_due())).then_some(report)
+        let unchanged = report == *sent && now.saturating_sub(*at) < REPEAT;
+        (all || (!unchanged && is_due())).then_some(report)
     }
 
     /// It was told.
@@ -105,7 +111,7 @@ impl Reporter {
     /// The first report says all, so that nobody plans without a copy that is there.
     fn is_complete(&self, replicas: &BTreeMap<ShardId, Replica>) -> bool {
         let known = |shard| self.ends.contains_key(shard) || replicas.contains_key(shard);
-        self.positions.keys().all(known)
+        self.in_vain || self.positions.keys().all(known)
     }
 
     fn report(&mut self, replicas: &BTreeMap<ShardId, Replica>) -> Report {
@@ -203,7 +209,11 @@ impl Reporter {
         self.asking = None;
         match answer {
             Ok(ends) => self.ends.extend(ends),
-            Err(error) => tracing::debug!("the ends of changelogs are not known: {error}"),
+            Err(error) => {
+                tracing::warn!("the ends of changelogs are not known: {error}");
+                // The copies whose lag nobody knows are not told; whoever is to run them will say what is wrong.
+                self.in_vain = true;
+            }
         }
     }
 }

@@ -153,7 +153,7 @@ impl Timeline {
         match &shard {
             None => tracing::info!(took_ms, "{text}"),
             // There may be many; who wants to see them asks for the events.
-            Some(_) => tracing::debug!(took_ms, "{text}"),
+            Some(shard) => tracing::debug!(took_ms, %shard, "{text}"),
         }
         let mut events = self.events();
         let seq = events.back().map_or(1, |last| last.seq + 1);

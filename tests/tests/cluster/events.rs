@@ -2,7 +2,7 @@
 //! doubled or out of order.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -19,11 +19,15 @@ const LIMIT: Duration = Duration::from_secs(600);
 /// Longer than a node may be silent.
 const LONG: Duration = Duration::from_secs(3);
 
+/// Three nodes are enough for a machine; with more, those that get no time are taken for dead.
+fn turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Runs three nodes under load while `events` happen to them; then judges.
 fn under_load(what: &str, events: impl FnOnce(&mut Cluster<'_>)) {
-    // Three nodes are enough for a machine; with more, those that get no time are taken for dead.
-    static TURN: Mutex<()> = Mutex::new(());
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let _turn = turn();
     let orders = Orders::start();
     let load = orders.generate(RATE, &["--accounts", "50"]);
     let mut cluster = Cluster::start(&orders, &NODES);
@@ -135,6 +139,42 @@ fn a_director_that_was_frozen_finds_another_one_when_it_wakes() {
             .node(&by_age[0])
             .until_logged("the others went on without this node");
     });
+}
+
+#[test]
+fn a_broker_that_is_away_for_longer_than_the_time_out_kills_nobody() {
+    let _turn = turn();
+    let orders = Orders::embedded();
+    let load = orders.generate(RATE, &["--accounts", "50"]);
+    let mut cluster = Cluster::start(&orders, &NODES);
+    orders.await_progress(cluster.node("n1"));
+    let before = cluster.by_age();
+    let broker = orders.broker().inner();
+    broker.stop();
+    for name in NODES {
+        cluster.node(name).until_logged("no Kafka broker answers");
+    }
+    thread::sleep(LONG);
+    broker.restart().expect("its port is free");
+    for name in NODES {
+        cluster.node(name).until_logged("Kafka answers again");
+    }
+    orders.await_progress(cluster.node("n1"));
+    cluster.await_whole();
+    assert_eq!(cluster.by_age(), before, "nobody had to join again");
+    for name in NODES {
+        let log = cluster.node(name).stderr();
+        assert!(!log.contains("is taken for dead"), "{log}");
+    }
+    // Who does not come back is found out all the same.
+    cluster.freeze(&before[2]);
+    cluster.await_whole();
+    cluster.kill(&[&before[2]]);
+    load.stop();
+    for name in &before[..2] {
+        cluster.stop(name);
+    }
+    orders.judge(&before[0]);
 }
 
 #[test]
