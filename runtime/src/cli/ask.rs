@@ -10,11 +10,14 @@ use ureq::Body;
 use ureq::http::{Response, StatusCode};
 
 use crate::error::{Error, Result};
-use crate::http::{APP_HEADER, AddressFile, is_of_app, patient};
+use crate::http::{APP_HEADER, AddressFile, Freshness, is_of_app, patient};
 use crate::settings::Settings;
 
 /// How long an answer may take. Those that ask the broker in turn wait a second for it.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// The parameter by which a copy will do.
+pub(super) const STALE_OK: &str = "stale-ok";
+
 /// How long an order may take: a node that stops hands its shards over first.
 const ORDER_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -30,12 +33,14 @@ pub(super) struct Asked {
 struct Refusal {
     kind: String,
     error: String,
+    #[serde(flatten)]
+    freshness: Freshness,
 }
 
 /// An answer, or that there is none for this key.
 pub(super) enum Answer<T> {
     There(T),
-    NoKey,
+    NoKey(Freshness),
 }
 
 impl Asked {
@@ -68,15 +73,28 @@ impl Asked {
         self.read(request.call())
     }
 
+    /// The same, where no key is asked for.
+    pub(super) fn answer<T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+        parameters: &[(&str, String)],
+    ) -> Result<T> {
+        self.there(self.get(path, parameters)?)
+    }
+
     /// Gives an order to a local cluster, and waits until it is carried out.
     pub(super) fn order<T: DeserializeOwned>(&self, path: &[&str]) -> Result<T> {
         let path: Vec<String> = path.iter().map(|part| escape(part)).collect();
         let url = format!("http://{}/{}", self.address, path.join("/"));
         let request = patient(ORDER_PATIENCE).post(&url);
         let answered = request.header(APP_HEADER, &self.app).send_empty();
-        match self.read(answered)? {
+        self.there(self.read(answered)?)
+    }
+
+    fn there<T>(&self, answer: Answer<T>) -> Result<T> {
+        match answer {
             Answer::There(answer) => Ok(answer),
-            Answer::NoKey => Err(self.odd(&"it was no question")),
+            Answer::NoKey(_) => Err(self.odd(&"it was not asked for a key")),
         }
     }
 
@@ -99,7 +117,7 @@ impl Asked {
         }
         let refusal: Refusal = body.read_json().map_err(|error| self.odd(&error))?;
         match refusal.kind.as_str() {
-            "no_key" => Ok(Answer::NoKey),
+            "no_key" => Ok(Answer::NoKey(refusal.freshness)),
             "no_path" => Err(Error::NoNode(format!(
                 "who answers at {} is a single node, and orders go to an `up`: start one, or name its data directory \
                  with --data-dir",

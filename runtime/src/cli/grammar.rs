@@ -29,9 +29,9 @@ pub(super) enum Builtin {
     /// Show entries of a table, in the order of their keys
     #[command(after_help = scan::EXAMPLES)]
     Scan(scan::ScanArgs),
-    /// Show how the node on this machine is: shards, positions, lag, rates
+    /// Show how the nodes are: shards, roles, positions, lag, rates
     #[command(after_help = status::EXAMPLES)]
-    Status,
+    Status(status::StatusArgs),
     /// Show the app's agents, topics and tables
     #[command(after_help = topology::EXAMPLES)]
     Topology(topology::TopologyArgs),

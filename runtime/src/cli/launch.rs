@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::app::App;
 use crate::error::{Error, Result};
-use crate::http::{AddressFile, Api, Rates, Server};
+use crate::http::{AddressFile, Api, Peers, Rates, Server};
 use crate::kafka::{Contact, Kafka};
 use crate::node::{Board, Node, NodeExit, NodeParts, OpenStores, TcpLinks, Wish, machine};
 use crate::settings::Settings;
@@ -60,6 +60,7 @@ impl Launch {
             clock: clock.clone(),
             rates: Mutex::new(Rates::default()),
             incarnation: answers_as.subscribe(),
+            peers: Peers::new(app.id(), machine()),
             joined: OnceLock::new(),
         });
         let listen = settings.http;

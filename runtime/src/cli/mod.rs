@@ -104,7 +104,7 @@ fn run(mut app: App, args: Vec<OsString>) -> Result<()> {
             Chosen::Builtin(Builtin::Send(args)) => send::run(session, args).await,
             Chosen::Builtin(Builtin::Get(args)) => get::run(session, args),
             Chosen::Builtin(Builtin::Scan(args)) => scan::run(session, args),
-            Chosen::Builtin(Builtin::Status) => status::run(session),
+            Chosen::Builtin(Builtin::Status(args)) => status::run(session, args),
             Chosen::Builtin(Builtin::Topology(args)) => topology::run(session, args).await,
             Chosen::Builtin(Builtin::Kill(args)) => order::run(session, Act::Kill, args),
             Chosen::Builtin(Builtin::Freeze(args)) => order::run(session, Act::Freeze, args),

@@ -53,6 +53,13 @@ impl Output {
         let _ = writeln!(io::stderr(), "{text}");
     }
 
+    /// What is to be known of an answer, if anything: on stderr.
+    pub(super) fn warn(self, warning: Option<String>) {
+        if let Some(warning) = warning {
+            self.progress(&format!("warning: {warning}"));
+        }
+    }
+
     /// Why the command has failed.
     pub(super) fn error(error: &Error) {
         // If nobody can read it, the exit code says it still.

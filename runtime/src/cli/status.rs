@@ -1,21 +1,42 @@
-//! `status`: how the node on this machine is.
+//! `status`: how the nodes of the app are.
+
+use clap::Args;
 
 use super::Session;
-use super::ask::{Answer, Asked};
+use super::ask::Asked;
 use crate::error::Result;
-use crate::http::NodeStatus;
+use crate::http::{ClusterStatus, NodeStatus, PlanStatus};
 
 pub(super) const EXAMPLES: &str = "\
-Lag is the number of offsets between what is processed and the end of the input; `?` if the broker does not tell it.
+Asks a node, which asks the others. Lag is the number of offsets between what is processed and the end of the input, or, of
+a standby, between its copy and the end of the changelog; `?` if nobody tells it.
 
 Examples:
   status
+  status --explain                 who is to have which shard, and why
+  status --here                    the node on this machine alone
   status --json | jq '.shards[] | select(.state != \"running\")'";
 
-pub(super) fn run(session: Session) -> Result<()> {
+#[derive(Args)]
+pub(super) struct StatusArgs {
+    /// Only the node that is asked
+    #[arg(long)]
+    here: bool,
+    /// The current plan, with the reason of every role
+    #[arg(long, conflicts_with = "here")]
+    explain: bool,
+}
+
+pub(super) fn run(session: Session, args: StatusArgs) -> Result<()> {
     let asked = Asked::find(&session.settings)?;
-    match asked.get::<NodeStatus>(&["status"], &[])? {
-        Answer::There(status) => session.output.answer(&status, || status.to_string()),
-        Answer::NoKey => Ok(()),
+    if args.explain {
+        let plan: PlanStatus = asked.answer(&["plan"], &[])?;
+        session.output.answer(&plan, || plan.to_string())
+    } else if args.here {
+        let status: NodeStatus = asked.answer(&["status"], &[])?;
+        session.output.answer(&status, || status.to_string())
+    } else {
+        let status: ClusterStatus = asked.answer(&["cluster"], &[])?;
+        session.output.answer(&status, || status.to_string())
     }
 }

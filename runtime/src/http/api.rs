@@ -4,7 +4,6 @@ use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use serde_json::Value;
 use tanist_actors::port::{Broker, Clock, TopicPartition};
 use tanist_actors::shard::{ShardState, ShardStatus};
 use tanist_actors::worker::Guarantee;
@@ -12,9 +11,10 @@ use tanist_cluster::{NodeName, ShardId};
 use tokio::sync::watch;
 use uuid::Uuid;
 
+use super::client::Peers;
 use super::rates::{PERIOD, Rates, Sample};
 use super::status::{Bounds, BrokerStatus, CommitStatus, NodeStatus, Role, ShardLine, sum};
-use super::tables::{Page, QueryError, Range, Tables};
+use super::tables::{QueryError, Tables};
 use crate::app::{AppTopology, TopologyView};
 use crate::kafka::Contact;
 use crate::node::{Board, OpenStores};
@@ -36,6 +36,7 @@ pub(crate) struct Api {
     pub(crate) rates: Mutex<Rates>,
     /// What the process answers as.
     pub(crate) incarnation: watch::Receiver<Uuid>,
+    pub(crate) peers: Peers,
     pub(crate) joined: OnceLock<Joined>,
 }
 
@@ -113,6 +114,7 @@ impl Api {
             Some(ShardLine::new(shard.clone(), role, status, &rates, bounds))
         });
         let shards: Vec<ShardLine> = shards.collect();
+        let active = shards.iter().filter(|line| line.role == Role::Active);
         NodeStatus {
             app: self.app.clone(),
             node: self.node.clone(),
@@ -126,7 +128,7 @@ impl Api {
             commits: CommitStatus::new(&self.board.totals(), &rates),
             records: self.board.records(),
             records_per_second: rates.records(),
-            lag_records: sum(shards.iter().map(|shard| shard.lag_records)),
+            lag_records: sum(active.map(|shard| shard.lag_records)),
             shards,
         }
     }
@@ -150,16 +152,6 @@ impl Api {
     /// The app as it runs here; none before the node has joined.
     pub(crate) fn topology(&self) -> Option<&TopologyView> {
         self.joined.get().map(|joined| &joined.topology)
-    }
-
-    /// The value of a key.
-    pub(crate) fn get(&self, table: &str, key: &str) -> Result<Option<Value>, QueryError> {
-        self.tables()?.get(table, key)
-    }
-
-    /// A page of a table.
-    pub(crate) fn scan(&self, table: &str, range: &Range) -> Result<Page, QueryError> {
-        self.tables()?.scan(table, range)
     }
 
     /// The tables; an error before the node has joined.

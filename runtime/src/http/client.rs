@@ -2,13 +2,27 @@
 
 use std::time::Duration;
 
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use tanist_cluster::control::Join;
+use ureq::http::StatusCode;
 use ureq::{Agent, Body, http::Response};
 
 use super::APP_HEADER;
+use super::question::{Part, Question};
+use super::status::NodeStatus;
+use crate::node::reachable;
+
+/// How long another node may take to take a call, and to answer.
+const CONNECT_WITHIN: Duration = Duration::from_millis(500);
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+/// The largest answer of another node.
+const MAX_ANSWER_BYTES: u64 = 64 << 20;
 
 /// One that gives up after `patience`, and takes every answer for one, whatever its status.
 pub(crate) fn patient(patience: Duration) -> Agent {
     let config = Agent::config_builder()
+        .timeout_connect(Some(CONNECT_WITHIN.min(patience)))
         .timeout_global(Some(patience))
         .http_status_as_error(false)
         .build();
@@ -19,4 +33,73 @@ pub(crate) fn patient(patience: Duration) -> Agent {
 pub(crate) fn is_of_app(response: &Response<Body>, app: &str) -> bool {
     let header = response.headers().get(APP_HEADER);
     header.and_then(|header| header.to_str().ok()) == Some(app)
+}
+
+/// Asks the other nodes of an app. Blocks.
+pub(crate) struct Peers {
+    app: String,
+    /// The machine that this is, on whose loopback others may be.
+    machine: Option<String>,
+    agent: Agent,
+}
+
+/// Why a node did not answer what it was asked.
+#[derive(Deserialize)]
+struct Refusal {
+    error: String,
+}
+
+impl Peers {
+    /// Of a node of `app` on `machine`.
+    pub(crate) fn new(app: &str, machine: Option<String>) -> Self {
+        Self {
+            app: app.to_owned(),
+            machine,
+            agent: patient(ANSWER_WITHIN),
+        }
+    }
+
+    /// What the node of `join` has of the answer to `question`; else why that is not known.
+    pub(super) fn part(&self, join: &Join, question: &Question) -> Result<Part, String> {
+        let url = self.url(join, "part")?;
+        self.read(self.agent.post(url).send_json(question))
+    }
+
+    /// What the node of `join` says of itself.
+    pub(super) fn status(&self, join: &Join) -> Result<NodeStatus, String> {
+        let url = self.url(join, "status")?;
+        let status: NodeStatus = self.read(self.agent.get(url).call())?;
+        match status.node == join.node {
+            true => Ok(status),
+            false => Err(format!("node {} has its address by now", status.node)),
+        }
+    }
+
+    fn url(&self, join: &Join, path: &str) -> Result<String, String> {
+        let address = reachable(join, self.machine.as_deref());
+        let there_is = || match &join.http {
+            Some(address) => format!(
+                "it answers at {address} on another machine, which cannot be reached from here: ask there"
+            ),
+            None => "it answers nowhere".to_owned(),
+        };
+        Ok(format!("http://{}/{path}", address.ok_or_else(there_is)?))
+    }
+
+    fn read<T: DeserializeOwned>(
+        &self,
+        answered: Result<Response<Body>, ureq::Error>,
+    ) -> Result<T, String> {
+        let mut response = answered.map_err(|error| format!("it does not answer ({error})"))?;
+        if !is_of_app(&response, &self.app) {
+            return Err("somebody else has its address by now".to_owned());
+        }
+        let status = response.status();
+        let body = response.body_mut().with_config().limit(MAX_ANSWER_BYTES);
+        let odd = |error| format!("its answer cannot be understood ({error})");
+        match status {
+            StatusCode::OK => body.read_json().map_err(odd),
+            _ => Err(body.read_json::<Refusal>().map_err(odd)?.error),
+        }
+    }
 }

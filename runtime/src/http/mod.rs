@@ -5,22 +5,33 @@
 //! | `/health/live` | 200 while the process runs |
 //! | `/health/ready` | 200 when every shard of this node is recovered and at work, else 503 |
 //! | `/alive` | which start of the node this is; the answer goes on for as long as the process lives |
-//! | `/status` | shards, positions, lag, rates |
+//! | `/status` | of this node: shards, positions, lag, rates |
+//! | `/cluster` | the same of all nodes |
+//! | `/plan` | who is to have which shard, and why |
 //! | `/events?after=&wait_ms=` | what happened lately, a line of JSON each; waits until something does |
 //! | `/topology` | agents, topics, tables |
-//! | `/tables/{table}/{key}` | the committed value of a key |
-//! | `/tables/{table}?prefix=&from=&to=&after=&limit=` | committed entries in the order of their keys |
+//! | `/tables/{table}/{key}?stale-ok=` | the committed value of a key, on whichever node it is |
+//! | `/tables/{table}?prefix=&from=&to=&after=&limit=&stale-ok=` | committed entries in the order of their keys |
+//! | `POST /part` | what this node alone has of the answer to such a query: for other nodes |
 //!
-//! `api` is the node as a value, `tables` and `status` what it is asked for; this file is the protocol. `local` is what a
-//! local cluster answers, for all of its nodes.
+//! Where the active of a shard is away, or with `stale-ok=true`, a copy may answer: then the answer has `stale`, and
+//! `lag_records` if that is known.
+//!
+//! `api` is the node as a value, `status` and `tables` what it has itself; `query` (by `search` and `question`) and
+//! `cluster` ask the others, too, through `client`. This file is the protocol. `local` is what a local cluster answers,
+//! for all of its nodes.
 
 mod address;
 mod alive;
 mod api;
 mod client;
+mod cluster;
 mod events;
 mod local;
+mod query;
+mod question;
 mod rates;
+mod search;
 mod status;
 mod tables;
 
@@ -31,21 +42,25 @@ use actix_web::dev::ServerHandle;
 use actix_web::error::InternalError;
 use actix_web::http::StatusCode;
 use actix_web::middleware::DefaultHeaders;
-use actix_web::web::{self, Data, Path, Query, QueryConfig};
+use actix_web::web::{self, Data, Json, Path, Query, QueryConfig};
 use actix_web::{App, HttpResponse, HttpServer};
 use serde_json::json;
 
 pub(crate) use address::AddressFile;
 pub(crate) use api::Api;
-pub(crate) use client::{is_of_app, patient};
+pub(crate) use client::{Peers, is_of_app, patient};
+pub(crate) use cluster::{ClusterStatus, PlanStatus};
 pub(crate) use local::LocalApi;
+pub(crate) use question::{Found, Freshness, Page, Range};
 pub(crate) use rates::Rates;
 #[cfg(test)]
 pub(crate) use status::{BrokerStatus, CommitStatus, ShardLine};
 pub(crate) use status::{NodeStatus, Role};
-pub(crate) use tables::{MAX_PAGE, Page, QueryError, Range, key_text};
+pub(crate) use tables::{MAX_PAGE, key_text};
 
 use crate::node::ALIVE_PATH;
+use question::{How, NoKey, Question};
+use tables::QueryError;
 
 /// The header by which a client knows that it speaks to the app that it means.
 pub(crate) const APP_HEADER: &str = "tanist-app";
@@ -75,10 +90,13 @@ impl Server {
                 .route(ALIVE_PATH, web::get().to(alive::alive))
                 .route("/events", web::get().to(events::events))
                 .route("/status", web::get().to(status))
+                .route("/cluster", web::get().to(cluster))
+                .route("/plan", web::get().to(plan))
                 .route("/topology", web::get().to(topology))
                 .route("/tables", web::get().to(tables))
                 .route("/tables/{table}", web::get().to(scan))
                 .route("/tables/{table}/{key:.*}", web::get().to(get))
+                .route("/part", web::post().to(part))
                 .default_service(web::to(nothing))
         })
         .workers(1)
@@ -120,6 +138,21 @@ async fn status(api: Data<Api>) -> HttpResponse {
     HttpResponse::Ok().json(api.status().await)
 }
 
+async fn cluster(api: Data<Api>) -> HttpResponse {
+    HttpResponse::Ok().json(api.cluster().await)
+}
+
+async fn plan(api: Data<Api>) -> HttpResponse {
+    match api.plan() {
+        Some(plan) => HttpResponse::Ok().json(plan),
+        None => answer(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "not_ready",
+            "there is no plan yet: the nodes are just joining",
+        ),
+    }
+}
+
 async fn topology(api: Data<Api>) -> HttpResponse {
     match api.topology() {
         Some(topology) => HttpResponse::Ok().json(topology),
@@ -134,30 +167,46 @@ async fn tables(api: Data<Api>) -> HttpResponse {
     }
 }
 
-async fn get(api: Data<Api>, path: Path<(String, String)>) -> HttpResponse {
+async fn get(api: Data<Api>, path: Path<(String, String)>, how: Query<How>) -> HttpResponse {
     let (table, key) = path.into_inner();
-    match api.get(&table, &key) {
-        Ok(Some(value)) => {
-            HttpResponse::Ok().json(json!({ "table": table, "key": key, "value": value }))
-        }
-        Ok(None) => answer(
-            StatusCode::NOT_FOUND,
-            "no_key",
-            &format!("table {table} has no key {key}"),
-        ),
+    match api.get(&table, &key, how.stale_ok).await {
+        Ok((Some(value), freshness)) => HttpResponse::Ok().json(Found {
+            table,
+            key,
+            value,
+            freshness,
+        }),
+        Ok((None, freshness)) => HttpResponse::NotFound().json(NoKey {
+            kind: "no_key",
+            error: format!("table {table} has no key {key}"),
+            freshness,
+        }),
         Err(error) => refused(&error),
     }
 }
 
 async fn scan(api: Data<Api>, table: Path<String>, range: Query<Range>) -> HttpResponse {
-    match api.scan(&table, &range) {
+    match api.scan(&table, &range).await {
         Ok(page) => HttpResponse::Ok().json(page),
         Err(error) => refused(&error),
     }
 }
 
+async fn part(api: Data<Api>, question: Json<Question>) -> HttpResponse {
+    let api = api.into_inner();
+    match web::block(move || api.part(&question)).await {
+        Ok(Ok(part)) => HttpResponse::Ok().json(part),
+        Ok(Err(error)) => refused(&error),
+        Err(error) => answer(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "not_ready",
+            &error.to_string(),
+        ),
+    }
+}
+
 async fn nothing() -> HttpResponse {
-    let there_is = "there is /health/live, /health/ready, /alive, /status, /events, /topology, /tables, /tables/{table}, /tables/{table}/{key}";
+    let there_is = "there is /health/live, /health/ready, /alive, /status, /cluster, /plan, /events, /topology, /tables, /tables/{table}, /tables/{table}/{key}";
     answer(StatusCode::NOT_FOUND, "no_path", there_is)
 }
 
@@ -165,7 +214,7 @@ fn refused(error: &QueryError) -> HttpResponse {
     let (status, kind) = match error {
         QueryError::NoTable { .. } => (StatusCode::NOT_FOUND, "no_table"),
         QueryError::Bad(_) => (StatusCode::BAD_REQUEST, "bad_request"),
-        QueryError::NotJoined | QueryError::NotReady(_) => {
+        QueryError::NotJoined | QueryError::NoAnswer { .. } => {
             (StatusCode::SERVICE_UNAVAILABLE, "not_ready")
         }
         QueryError::Table(_) => (StatusCode::INTERNAL_SERVER_ERROR, "failed"),

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use tanist_actors::port::TopicPartition;
 use tanist_actors::shard::{ShardState, ShardStatus};
 use tanist_actors::worker::Guarantee;
+use tanist_cluster::heartbeat::Copy;
 use tanist_cluster::view::View;
 use tanist_cluster::{MemberId, NodeName, Offset, ShardId};
 
@@ -51,7 +52,7 @@ pub(crate) struct CommitStatus {
 }
 
 /// What a node is to a shard.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Role {
     /// It processes the shard.
@@ -99,8 +100,11 @@ pub(crate) struct ShardLine {
     pub(crate) state: Option<ShardState>,
     pub(crate) records: u64,
     pub(crate) records_per_second: f64,
+    /// Of the active, in its inputs; of a copy, in its changelogs.
     pub(crate) lag_records: Option<u64>,
     pub(crate) inputs: Vec<InputLine>,
+    /// How far its store is, summed over its changelogs; none if that is not known, or if it has no tables.
+    pub(crate) copy: Option<Copy>,
 }
 
 /// How far an agent is in an input.
@@ -147,15 +151,39 @@ impl ShardLine {
                 }
             })
             .collect();
+        let copy = reported.and_then(|status| status.copy);
+        let lag_records = match role {
+            Role::Active => sum(inputs.iter().map(|input| input.lag_records)),
+            _ => copy.map(|copy| copy.lag_records),
+        };
         Self {
             role,
             state: reported.map(|status| status.state.clone()),
             records: reported.map_or(0, |status| status.records),
             records_per_second: rates.records_of(&shard),
-            lag_records: sum(inputs.iter().map(|input| input.lag_records)),
+            lag_records,
             inputs,
+            copy,
             shard,
         }
+    }
+
+    /// Its columns in a table for people, after its name.
+    pub(crate) fn figures(&self) -> String {
+        let inputs = self.inputs.iter().map(|input| input.committed);
+        let positions: Vec<String> = match self.role {
+            Role::Active => inputs.map(|it| it.to_string()).collect(),
+            _ => self.copy.iter().map(|it| it.position.to_string()).collect(),
+        };
+        let state = self.state.as_ref();
+        let state = state.map_or_else(|| "waiting".to_owned(), ToString::to_string);
+        format!(
+            "{:7}  {:>10}  {:>8}  {:>12}  {state}",
+            self.role,
+            self.records_per_second,
+            known(self.lag_records),
+            positions.join(" "),
+        )
     }
 }
 
@@ -213,32 +241,15 @@ impl fmt::Display for NodeStatus {
         write!(
             f,
             "{:width$}  role     {:>10}  {:>8}  {:>12}  state",
-            "shard", "records/s", "lag", "committed"
+            "shard", "records/s", "lag", "position"
         )?;
         for line in &self.shards {
-            let committed: Vec<String> = line
-                .inputs
-                .iter()
-                .map(|input| input.committed.to_string())
-                .collect();
-            let state = line
-                .state
-                .as_ref()
-                .map_or_else(|| "waiting".to_owned(), ToString::to_string);
-            write!(
-                f,
-                "\n{:width$}  {:7}  {:>10}  {:>8}  {:>12}  {state}",
-                line.shard,
-                line.role,
-                line.records_per_second,
-                known(line.lag_records),
-                committed.join(" "),
-            )?;
+            write!(f, "\n{:width$}  {}", line.shard, line.figures())?;
         }
         Ok(())
     }
 }
 
-fn known(lag: Option<u64>) -> String {
+pub(crate) fn known(lag: Option<u64>) -> String {
     lag.map_or_else(|| "?".to_owned(), |lag| lag.to_string())
 }

@@ -3,14 +3,14 @@
 use std::ops::Bound;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tanist_actors::group::{GroupSpec, GroupTable};
 use tanist_actors::partitioner::partition_of;
 use tanist_actors::port::{KeyRange, Store};
 use tanist_actors::table::{TableEntry, TableError, TableReader};
-use tanist_cluster::ShardId;
+use tanist_cluster::{Partition, ShardId};
 
+use super::question::{Entry, Held, Page, Part, Question, Range, Wanted};
 use crate::node::OpenStores;
 
 /// How many entries a page has unless it is said.
@@ -32,9 +32,11 @@ pub(crate) enum QueryError {
     /// What was asked for is no key, or no range.
     #[error("{0}")]
     Bad(String),
-    /// A part of the table is not here, or not yet.
-    #[error("shard {0} is not ready on this node: `status` says why")]
-    NotReady(ShardId),
+    /// Nobody could answer for a part of the table.
+    #[error(
+        "nobody answers for shard {shard} just now ({why}): try again soon; `status` says how the nodes are"
+    )]
+    NoAnswer { shard: ShardId, why: String },
     /// A stored value, or the store.
     #[error(transparent)]
     Table(#[from] TableError),
@@ -46,37 +48,6 @@ fn are(known: &[String]) -> String {
         [one] => format!("is {one}"),
         many => format!("are {}", many.join(", ")),
     }
-}
-
-/// Which entries are wanted.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct Range {
-    /// Keys that begin so.
-    pub(crate) prefix: Option<String>,
-    /// The first key.
-    pub(crate) from: Option<String>,
-    /// The first key that is not wanted any more.
-    pub(crate) to: Option<String>,
-    /// The last key of the page before.
-    pub(crate) after: Option<String>,
-    /// How many.
-    pub(crate) limit: Option<usize>,
-}
-
-/// Entries in the order of their keys.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Page {
-    pub(crate) entries: Vec<Entry>,
-    /// What to ask for next, if there may be more.
-    pub(crate) after: Option<String>,
-}
-
-/// A key and its value.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Entry {
-    pub(crate) key: Value,
-    pub(crate) value: Value,
 }
 
 /// See the module.
@@ -96,47 +67,58 @@ impl Tables {
         tables.collect()
     }
 
-    /// The value of `key`.
-    pub(crate) fn get(&self, table: &str, key: &str) -> Result<Option<Value>, QueryError> {
+    /// The shards of a table.
+    pub(crate) fn shards(&self, table: &str) -> Result<Vec<ShardId>, QueryError> {
+        Ok(shards(self.find(table)?.0).collect())
+    }
+
+    /// Where `key` is, unless its partition was decided by other bytes than the table's key.
+    pub(crate) fn home(&self, table: &str, key: &str) -> Result<ShardId, QueryError> {
         let (group, reader) = self.find(table)?;
         let key = reader.key(key).map_err(bad)?;
         let home = partition_of(&key, group.partitions).0;
-        let home = ShardId::new(group.name.clone(), home);
-        let found = reader.get(&*self.store(&home)?, &key)?;
-        if found.is_some() {
-            return Ok(found);
-        }
-        // Where the partition was decided by other bytes than the table's key, it is elsewhere.
-        for shard in shards(group).filter(|shard| *shard != home) {
-            let found = reader.get(&*self.store(&shard)?, &key)?;
-            if found.is_some() {
-                return Ok(found);
-            }
-        }
-        Ok(None)
+        Ok(ShardId::new(group.name.clone(), home))
     }
 
-    /// A page of entries, of all shards, sorted.
-    pub(crate) fn scan(&self, table: &str, range: &Range) -> Result<Page, QueryError> {
-        let (group, reader) = self.find(table)?;
-        let limit = range.limit.unwrap_or(PAGE).clamp(1, MAX_PAGE);
-        let bounds = bounds(&**reader, range)?;
-        let mut entries: Vec<TableEntry> = Vec::new();
-        if !bounds.is_empty() {
-            for shard in shards(group) {
-                let store = self.store(&shard)?;
-                let page = reader.page(&*store, bounds.from.clone(), bounds.to.clone(), limit)?;
-                entries.extend(page);
+    /// Whether a range can be asked for, and how many entries of it at most.
+    pub(crate) fn check(&self, table: &str, range: &Range) -> Result<usize, QueryError> {
+        bounds(&**self.find(table)?.1, range)?;
+        Ok(limit(range))
+    }
+
+    /// One page of the parts of all nodes.
+    pub(crate) fn merge(
+        &self,
+        table: &str,
+        parts: Vec<Part>,
+        limit: usize,
+    ) -> Result<Page, QueryError> {
+        let (_, reader) = self.find(table)?;
+        let bytes = |entry: &Entry| Ok(reader.key(&key_text(&entry.key))?);
+        Page::merge(parts, limit, bytes)
+    }
+
+    /// What the stores that are here say, each of which is to its shard what `held` tells.
+    pub(crate) fn part(
+        &self,
+        question: &Question,
+        held: impl Fn(&ShardId) -> Option<Held>,
+    ) -> Result<Part, QueryError> {
+        let (group, reader) = self.find(&question.table)?;
+        let (mut stores, mut part) = (Vec::new(), Part::default());
+        for &partition in &question.partitions {
+            let shard = ShardId::new(group.name.clone(), partition.0);
+            match self.store(&shard, held(&shard)) {
+                Ok(readable) => stores.push(readable),
+                Err(why) => {
+                    part.missing.insert(partition, why.to_owned());
+                }
             }
         }
-        entries.sort_by(|a, b| a.bytes.cmp(&b.bytes));
-        let more = entries.len() >= limit;
-        entries.truncate(limit);
-        let last = entries.last().filter(|_| more);
-        Ok(Page {
-            after: last.map(|entry| key_text(&entry.key)),
-            entries: entries.into_iter().map(entry).collect(),
-        })
+        match &question.wanted {
+            Wanted::Key(key) => value(&**reader, key, stores, part),
+            Wanted::Range(range) => page(&**reader, range, stores, part),
+        }
     }
 
     fn all(&self) -> impl Iterator<Item = (&Arc<GroupSpec>, &GroupTable)> {
@@ -153,10 +135,70 @@ impl Tables {
         Ok((group, &found.spec.reader))
     }
 
-    fn store(&self, shard: &ShardId) -> Result<Arc<dyn Store>, QueryError> {
-        let store = self.stores.find(shard);
-        store.ok_or_else(|| QueryError::NotReady(shard.clone()))
+    fn store(&self, shard: &ShardId, held: Option<Held>) -> Result<Readable, &'static str> {
+        let copy = match held {
+            Some(Held::Whole) => None,
+            Some(Held::Copy(lag)) => Some((shard.partition, lag)),
+            Some(Held::Filling) => return Err("its copy is still being filled"),
+            None => return Err("it does not have the shard, or not yet"),
+        };
+        let store = self.stores.find(shard).ok_or("its store is not open")?;
+        Ok(Readable { store, copy })
     }
+}
+
+/// A store that may answer.
+struct Readable {
+    store: Arc<dyn Store>,
+    /// For [`Part::copies`].
+    copy: Option<(Partition, Option<u64>)>,
+}
+
+/// The value of a key, in whichever store it is.
+fn value(
+    reader: &dyn TableReader,
+    key: &str,
+    stores: Vec<Readable>,
+    mut part: Part,
+) -> Result<Part, QueryError> {
+    let bytes = reader.key(key).map_err(bad)?;
+    for Readable { store, copy } in stores {
+        if let Some(value) = reader.get(&*store, &bytes)? {
+            // The others have no say in it.
+            part.copies = copy.into_iter().collect();
+            let key = key.into();
+            part.entries.push(Entry { key, value });
+            break;
+        }
+        part.copies.extend(copy);
+    }
+    Ok(part)
+}
+
+/// A page of entries of all stores, sorted.
+fn page(
+    reader: &dyn TableReader,
+    range: &Range,
+    stores: Vec<Readable>,
+    mut part: Part,
+) -> Result<Part, QueryError> {
+    let (limit, bounds) = (limit(range), bounds(reader, range)?);
+    let mut entries: Vec<TableEntry> = Vec::new();
+    for Readable { store, copy } in stores {
+        part.copies.extend(copy);
+        if !bounds.is_empty() {
+            let (from, to) = (bounds.from.clone(), bounds.to.clone());
+            entries.extend(reader.page(&*store, from, to, limit)?);
+        }
+    }
+    entries.sort_by(|a, b| a.bytes.cmp(&b.bytes));
+    entries.truncate(limit);
+    part.entries = entries.into_iter().map(entry).collect();
+    Ok(part)
+}
+
+fn limit(range: &Range) -> usize {
+    range.limit.unwrap_or(PAGE).clamp(1, MAX_PAGE)
 }
 
 fn shards(group: &GroupSpec) -> impl Iterator<Item = ShardId> {
@@ -270,24 +312,38 @@ mod tests {
         partition_of(key.as_bytes(), PARTITIONS).0
     }
 
-    fn keys(page: &Page) -> Vec<String> {
-        page.entries
-            .iter()
-            .map(|entry| key_text(&entry.key))
-            .collect()
+    /// Of the shards that `held` knows, all of which are asked for.
+    fn ask(tables: &Tables, wanted: Wanted, held: impl Fn(&ShardId) -> Option<Held>) -> Part {
+        let question = Question {
+            table: "sizes".into(),
+            partitions: (0..PARTITIONS).map(Partition).collect(),
+            wanted,
+        };
+        tables.part(&question, held).unwrap()
+    }
+
+    fn keys(part: &Part) -> Vec<String> {
+        let keys = part.entries.iter().map(|entry| key_text(&entry.key));
+        keys.collect()
     }
 
     #[test]
     fn a_key_is_found_in_its_shard_and_in_any_other() {
         for home in [own_partition as fn(&str) -> i32, |_| 2] {
             let tables = tables(&["a", "bb", "ccc"], home);
-            assert_eq!(tables.get("sizes", "bb").unwrap(), Some(2.into()));
-            assert_eq!(tables.get("sizes", "dddd").unwrap(), None);
+            let value = |key: &str| {
+                let part = ask(&tables, Wanted::Key(key.into()), |_| Some(Held::Whole));
+                part.entries.first().map(|entry| entry.value.clone())
+            };
+            assert_eq!(value("bb"), Some(2.into()));
+            assert_eq!(value("dddd"), None);
         }
+        let home = tables(&[], own_partition).home("sizes", "bb").unwrap();
+        assert_eq!(home.partition.0, own_partition("bb"));
     }
 
     #[test]
-    fn a_scan_merges_the_shards_and_goes_on_after_its_last_key() {
+    fn nodes_that_have_some_of_the_shards_each_make_up_the_table_page_by_page() {
         let words = ["a", "aa", "ab", "b", "ba", "c", "ca", "d"];
         let tables = tables(&words, own_partition);
         let mut range = Range {
@@ -296,8 +352,14 @@ mod tests {
         };
         let mut found = Vec::new();
         loop {
-            let page = tables.scan("sizes", &range).unwrap();
-            found.extend(keys(&page));
+            let of_node = |node: i32| {
+                let has = move |shard: &ShardId| (shard.partition.0 == 0) == (node == 0);
+                let held = move |shard: &ShardId| has(shard).then_some(Held::Whole);
+                ask(&tables, Wanted::Range(range.clone()), held)
+            };
+            let parts = vec![of_node(0), of_node(1)];
+            let page = tables.merge("sizes", parts, 3).unwrap();
+            found.extend(page.entries.iter().map(|entry| key_text(&entry.key)));
             range.after = page.after;
             if range.after.is_none() {
                 break;
@@ -316,11 +378,10 @@ mod tests {
                 from: given(from),
                 to: given(to),
                 after: given(after),
-                limit: None,
+                ..Range::default()
             };
-            let page = tables.scan("sizes", &range).unwrap();
-            assert_eq!(keys(&page), expected, "{range:?}");
-            assert_eq!(page.after, None);
+            let part = ask(&tables, Wanted::Range(range.clone()), |_| Some(Held::Whole));
+            assert_eq!(keys(&part), expected, "{range:?}");
         };
         check(["a", "", "", ""], &["a", "aa", "ab", "ac"]);
         check(["a", "ab", "", ""], &["ab", "ac"]);
@@ -331,15 +392,21 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_here_is_named() {
-        let tables = tables(&["a"], own_partition);
-        let error = tables.get("size", "a").unwrap_err().to_string();
+    fn a_copy_says_that_it_is_one_and_what_is_not_here_is_named() {
+        let tables = tables(&["a"], |_| 0);
+        let error = tables.shards("size").unwrap_err().to_string();
         assert_eq!(error, "there is no table size; there is sizes");
-        let empty = Tables::new(
-            tables.groups.clone(),
-            Arc::new(OpenStores::new(Arc::new(MemoryStores::default()))),
-        );
-        let error = empty.get("sizes", "a").unwrap_err().to_string();
-        assert!(error.starts_with("shard words/"), "{error}");
+        let held = |shard: &ShardId| match shard.partition.0 {
+            0 => Some(Held::Copy(Some(7))),
+            1 => Some(Held::Filling),
+            _ => None,
+        };
+        for wanted in [Wanted::Key("a".into()), Wanted::Range(Range::default())] {
+            let part = ask(&tables, wanted, held);
+            assert_eq!(keys(&part), ["a"]);
+            assert_eq!(part.copies, [(Partition(0), Some(7))].into());
+            let missing: Vec<i32> = part.missing.keys().map(|it| it.0).collect();
+            assert_eq!(missing, [1, 2]);
+        }
     }
 }

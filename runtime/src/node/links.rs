@@ -28,7 +28,7 @@ pub trait Links: Send + Sync {
 }
 
 /// Where the process of `join` can be asked from `machine`: an address of loopback means another process elsewhere.
-pub(super) fn reachable<'a>(join: &'a Join, machine: Option<&str>) -> Option<&'a str> {
+pub(crate) fn reachable<'a>(join: &'a Join, machine: Option<&str>) -> Option<&'a str> {
     let address = join.http.as_deref()?;
     let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
     let loopback = host == "localhost"

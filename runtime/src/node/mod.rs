@@ -36,7 +36,7 @@ use uuid::Uuid;
 
 pub use board::{Board, CommitTotals};
 pub use control::ControlError;
-pub(crate) use links::{INCARNATION_HEADER, PATH as ALIVE_PATH};
+pub(crate) use links::{INCARNATION_HEADER, PATH as ALIVE_PATH, reachable};
 pub use links::{Links, MemoryLinks, MemoryProcesses, TcpLinks, machine};
 pub use stores::OpenStores;
 pub use timeline::{Event, EventKind, Timeline};

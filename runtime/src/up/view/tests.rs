@@ -44,6 +44,7 @@ fn status(node: &str, pid: u32, partitions: &[i32], lag: u64) -> Fact {
         records_per_second: 500.0,
         lag_records: Some(lag),
         inputs: Vec::new(),
+        copy: None,
         shard,
     };
     let status = NodeStatus {
