@@ -30,6 +30,8 @@ const ANSWER: Duration = Duration::from_secs(5);
 /// See the module.
 pub struct Cluster<'o> {
     orders: &'o Orders,
+    /// What every node is started with.
+    args: Vec<String>,
     nodes: BTreeMap<String, Process>,
     frozen: BTreeSet<String>,
 }
@@ -37,8 +39,14 @@ pub struct Cluster<'o> {
 impl<'o> Cluster<'o> {
     /// Starts nodes of these names, and waits until they share all shards.
     pub fn start(orders: &'o Orders, names: &[&str]) -> Self {
+        Self::start_with(orders, names, &[])
+    }
+
+    /// The same, with these arguments.
+    pub fn start_with(orders: &'o Orders, names: &[&str], args: &[&str]) -> Self {
         let mut cluster = Self {
             orders,
+            args: args.iter().map(ToString::to_string).collect(),
             nodes: BTreeMap::new(),
             frozen: BTreeSet::new(),
         };
@@ -54,7 +62,9 @@ impl<'o> Cluster<'o> {
         let address = self.orders.data_dir(name).join("http");
         // What a killed one has left behind is not its.
         let _ = fs::remove_file(address);
-        let process = self.orders.worker(name, &["--node", name]);
+        let mut args: Vec<&str> = self.args.iter().map(String::as_str).collect();
+        args.extend(["--node", name]);
+        let process = self.orders.worker(name, &args);
         self.nodes.insert(name.to_owned(), process);
     }
 

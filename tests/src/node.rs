@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::broker::TestBroker;
 use crate::clients::TIMEOUT;
 use crate::orders::{ORDER_COUNTS, OrderCheck, check_orders};
-use crate::program::{Process, Program};
+use crate::program::{Ended, Process, Program};
 use crate::reader::read_committed;
 
 /// The topic that the example reads.
@@ -62,6 +62,11 @@ impl Orders {
     pub fn worker(&self, node: &str, args: &[&str]) -> Process {
         let args = [&["worker", "--data-dir", node], args].concat();
         self.program.start(&args)
+    }
+
+    /// Asks the node in the data directory of `node`.
+    pub fn ask(&self, node: &str, args: &[&str]) -> Ended {
+        self.program.run(&[args, &["--data-dir", node]].concat())
     }
 
     /// Starts `generate`, with so many orders a second.

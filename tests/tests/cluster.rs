@@ -2,3 +2,5 @@
 
 #[path = "cluster/events.rs"]
 mod events;
+#[path = "cluster/queries.rs"]
+mod queries;

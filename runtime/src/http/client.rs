@@ -14,7 +14,7 @@ use super::status::NodeStatus;
 use crate::node::reachable;
 
 /// How long another node may take to take a call, and to answer.
-const CONNECT_WITHIN: Duration = Duration::from_millis(500);
+const CONNECT_WITHIN: Duration = Duration::from_secs(1);
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 /// The largest answer of another node.
 const MAX_ANSWER_BYTES: u64 = 64 << 20;

@@ -39,7 +39,7 @@ fn a_node_waits_for_its_broker_and_begins_when_it_comes() {
     let program = Program::new(ORDERS, &address);
     let mut worker = program.start(CATCH_UP);
     worker.until_logged("no Kafka broker answers; waiting for one");
-    let status = program.json(&["status"]);
+    let status = program.json(&["status", "--here"]);
     assert_eq!(
         (&status["broker"]["reachable"], &status["member"]),
         (&false.into(), &serde_json::Value::Null)

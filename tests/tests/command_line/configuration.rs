@@ -42,7 +42,7 @@ fn a_flag_wins_over_the_environment_over_the_file() {
     let status = |args: &[&str]| {
         let mut worker = program.start(&[&["worker"], args].concat());
         let status = worker.until("it answers", |_| {
-            serde_json::from_str::<Value>(&program.run(&["status", "--json"]).stdout).ok()
+            serde_json::from_str::<Value>(&program.run(&["status", "--here", "--json"]).stdout).ok()
         });
         worker.interrupt();
         status
