@@ -101,6 +101,7 @@ fn orders() -> App {
         }
         client.flush().await
     });
+    app.judge("check-orders");
     app
 }
 

@@ -8,6 +8,7 @@
 //! runs workers (crate `tanist-actors`), which reach the world through ports: [`kafka`] and [`store`], or [`memory`].
 
 pub mod app;
+mod chaos;
 mod cli;
 pub mod client;
 mod error;

@@ -47,6 +47,8 @@ pub struct App {
     /// Settings that it has from the program.
     pub(crate) settings: Vec<(String, String)>,
     pub(crate) commands: Vec<AppCommand>,
+    /// The program that judges what the app writes.
+    pub(crate) judge: Option<&'static str>,
 }
 
 /// A topic of the app.
@@ -70,6 +72,7 @@ impl App {
             standbys: None,
             settings: Vec::new(),
             commands: Vec::new(),
+            judge: None,
         };
         app.check_name("app id", id);
         app

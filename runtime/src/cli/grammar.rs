@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, Subcommand};
 
-use super::{broker, get, order, scan, send, status, topology, up, worker};
+use super::{broker, chaos, get, order, scan, send, status, topology, up, worker};
 use crate::app::{App, AppCommand};
 use crate::error::EXIT_CODES;
 use crate::settings::{KAFKA_PREFIX, ROWS};
@@ -73,6 +73,8 @@ pub(super) struct SettingFlags(pub(super) Vec<(String, String)>);
 
 /// The command that has the arguments of the generator, too, if there is one.
 pub(super) const UP: &str = "up";
+/// The command of apps that have a generator and a reader that judges them.
+pub(super) const CHAOS: &str = "chaos";
 
 const SETTINGS: &str = "Settings (also in tanist.toml, and as TANIST_... in the environment)";
 
@@ -94,6 +96,15 @@ pub(super) fn grammar(app: &App, own: &[AppCommand], program: Option<&OsString>)
         command = command.subcommand((own.augment)(Command::new(own.name)).about(own.about));
         if own.is_generator {
             local = (own.augment)(local);
+            if app.judge.is_some() {
+                let chaos = (own.augment)(chaos::ChaosArgs::augment_args(Command::new(CHAOS)));
+                let chaos = chaos::with_seed(chaos);
+                command = command.subcommand(
+                    chaos
+                        .about("Do bad things to a local cluster under load, and judge what it has written")
+                        .after_help(chaos::EXAMPLES),
+                );
+            }
         }
     }
     command.subcommand(local)

@@ -5,6 +5,7 @@
 
 mod ask;
 mod broker;
+mod chaos;
 mod encoder;
 mod generate;
 mod get;
@@ -31,7 +32,7 @@ use std::process;
 use clap::{ArgMatches, FromArgMatches};
 use tokio::sync::watch;
 
-use self::grammar::{Builtin, Global, UP, grammar};
+use self::grammar::{Builtin, CHAOS, Global, UP, grammar};
 use self::output::Output;
 use self::up::UpArgs;
 use crate::app::{App, AppCommand};
@@ -56,6 +57,8 @@ pub(crate) struct Session {
 enum Chosen {
     Builtin(Builtin),
     Own(AppCommand, ArgMatches),
+    /// With the generator.
+    Chaos(AppCommand, ArgMatches),
     /// With the generator, if there is one.
     Up(Option<AppCommand>, ArgMatches),
 }
@@ -113,6 +116,7 @@ fn run(mut app: App, args: Vec<OsString>) -> Result<()> {
             Chosen::Builtin(Builtin::Start(args)) => order::run(session, Act::Start, args),
             Chosen::Builtin(Builtin::Add) => order::add(session),
             Chosen::Up(generator, matches) => up::run(session, generator, &matches).await,
+            Chosen::Chaos(generator, matches) => chaos::run(session, generator, &matches).await,
             Chosen::Own(command, matches) => generate::run(session, &command, &matches).await,
         }
     })
@@ -121,6 +125,11 @@ fn run(mut app: App, args: Vec<OsString>) -> Result<()> {
 fn choose(matches: &ArgMatches, commands: Vec<AppCommand>) -> Chosen {
     let mut own = commands.into_iter();
     match matches.subcommand() {
+        Some((CHAOS, matches)) => {
+            if let Some(generator) = own.find(|command| command.is_generator) {
+                return Chosen::Chaos(generator, matches.clone());
+            }
+        }
         Some((UP, matches)) => {
             return Chosen::Up(own.find(|command| command.is_generator), matches.clone());
         }

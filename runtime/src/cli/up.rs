@@ -13,6 +13,7 @@ use clap::{ArgMatches, Args, FromArgMatches};
 use serde::Serialize;
 use tanist_actors::port::{Clock, TokioClock};
 use tanist_broker::{Config, EmbeddedBroker};
+use tanist_cluster::topology::Topology;
 use tokio::sync::watch;
 
 use super::Session;
@@ -42,7 +43,7 @@ Examples:
   up --headless                    events as lines; with --json as JSON";
 
 /// How long nodes may take to hand their shards over and to end.
-const STOP_WITHIN: Duration = Duration::from_secs(60);
+pub(super) const STOP_WITHIN: Duration = Duration::from_secs(60);
 /// How long they may take to process what was sent.
 const DRAIN_WITHIN: Duration = Duration::from_secs(30);
 /// Where nodes have their data while the broker is one that forgets everything when it ends.
@@ -77,44 +78,91 @@ pub(super) async fn run(
 ) -> Result<()> {
     let args =
         UpArgs::from_arg_matches(matches).map_err(|error| Error::Usage(error.to_string()))?;
-    let Session {
-        app,
-        mut settings,
-        output,
-        wish,
-        flags,
-        config,
-    } = session;
-    let declared = app.topology(&BTreeMap::new())?;
-    // Until the end: nobody else has this directory.
-    let _held = DataDir::hold(&settings.data_dir, app.id())?;
-    let (doors, desk) = doors();
-    let server = serve(app.id(), &settings, doors)?;
-    let _file = AddressFile::write(&settings.data_dir, server.address())?;
-
-    let (broker, dir) = broker(&settings)?;
-    let shards = matches!(broker, LocalBroker::Embedded { .. }).then(|| declared.shared.shards());
-    settings.broker = broker.address();
-    let place = Place::of(&app, &broker, &server, &dir);
-    let launch = NodeLaunch {
-        program: std::env::current_exe()?,
-        dir,
-        flags: node_flags(&flags, config, &settings, args.nodes),
-    };
-    let cluster = LocalCluster::new(launch, broker)?;
-    let face = match args.has_view(output) {
-        true => Face::terminal(place.to_string())?,
-        false => lines(output, &place)?,
-    };
-    let view = View::new(shards.into_iter().flatten());
-    let mut host = Host::new(app.id(), cluster, view, face, desk);
-    for _ in 0..args.nodes {
-        host.carry_out(&Order::Add).map_err(Error::new)?;
-    }
-    let load = generator.map(|command| Load::start(command, matches, app, &settings));
-    let summary = Course { host, load }.run(args.seconds, wish).await?;
-    server.stop().await;
+    let (output, wish) = (session.output, session.wish.clone());
+    let has_view = args.has_view(output);
+    let local = Local::open(session, generator, matches, args.nodes, has_view)?;
+    let summary = local.course.run(args.seconds, wish).await?;
+    local.server.stop().await;
     output.answer(&summary, || summary.to_string())
+}
+
+/// A local cluster whose first nodes are starting, and all that is around it.
+pub(super) struct Local {
+    pub(super) course: Course,
+    pub(super) server: Server,
+    /// How one gives it orders, and where its nodes answer.
+    pub(super) doors: Doors,
+    /// The broker's addresses.
+    pub(super) broker: String,
+    /// Whether the broker is in this process.
+    pub(super) is_embedded: bool,
+    /// Where its nodes keep their tables, each in a folder of its name.
+    pub(super) dir: PathBuf,
+    /// What the app has declared.
+    pub(super) topology: Topology,
+    _file: AddressFile,
+    /// Nobody else has this directory.
+    _held: DataDir,
+}
+
+impl Local {
+    pub(super) fn open(
+        session: Session,
+        generator: Option<AppCommand>,
+        matches: &ArgMatches,
+        nodes: u32,
+        has_view: bool,
+    ) -> Result<Self> {
+        let Session {
+            app,
+            mut settings,
+            output,
+            flags,
+            config,
+            ..
+        } = session;
+        let topology = app.topology(&BTreeMap::new())?.shared;
+        let held = DataDir::hold(&settings.data_dir, app.id())?;
+        let (doors, desk) = doors();
+        let server = serve(app.id(), &settings, doors.clone())?;
+        let file = AddressFile::write(&settings.data_dir, server.address())?;
+
+        let (broker, dir) = broker(&settings)?;
+        let is_embedded = matches!(broker, LocalBroker::Embedded { .. });
+        settings.broker = broker.address();
+        let place = Place::of(&app, &broker, &server, &dir);
+        let launch = NodeLaunch {
+            program: std::env::current_exe()?,
+            dir: dir.clone(),
+            flags: node_flags(&flags, config, &settings, nodes),
+        };
+        let cluster = LocalCluster::new(launch, broker)?;
+        let face = match has_view {
+            true => Face::terminal(place.to_string())?,
+            false => lines(output, &place)?,
+        };
+        let view = View::new(is_embedded.then(|| topology.shards()).into_iter().flatten());
+        let mut host = Host::new(app.id(), cluster, view, face, desk);
+        for _ in 0..nodes {
+            host.carry_out(&Order::Add).map_err(Error::new)?;
+        }
+        let broker = settings.broker.clone();
+        let load = generator.map(|command| Load::start(command, matches, app, &settings));
+        if let Some(load) = &load {
+            host.show_sent(load.counter());
+        }
+        Ok(Self {
+            course: Course { host, load },
+            server,
+            doors,
+            broker,
+            is_embedded,
+            dir,
+            topology,
+            _file: file,
+            _held: held,
+        })
+    }
 }
 
 /// Opens the doors for orders and questions of other terminals.
@@ -227,17 +275,14 @@ impl fmt::Display for Place {
 }
 
 /// The course of a local cluster, from its first node to its last.
-struct Course {
-    host: Host,
+pub(super) struct Course {
+    pub(super) host: Host,
     load: Option<Load>,
 }
 
 impl Course {
     async fn run(mut self, seconds: Option<u64>, wish: watch::Receiver<Wish>) -> Result<Summary> {
         let clock = TokioClock::system();
-        if let Some(load) = &self.load {
-            self.host.show_sent(load.counter());
-        }
         let over = async {
             tokio::select! {
                 () = stopped(wish) => {}
@@ -268,7 +313,7 @@ impl Course {
 
     /// Lets the nodes work, until it is `over` or somebody has had enough; then ends the load. The answer is why it could
     /// not go on.
-    async fn work(&mut self, over: impl Future<Output = ()>) -> Result<Option<Error>> {
+    pub(super) async fn work(&mut self, over: impl Future<Output = ()>) -> Result<Option<Error>> {
         let mut over = std::pin::pin!(over);
         loop {
             let beside = async {
@@ -293,6 +338,11 @@ impl Course {
         Ok(None)
     }
 
+    /// How many records the generator has sent, and the broker has acknowledged.
+    pub(super) fn sent(&self) -> u64 {
+        self.load.as_ref().map_or(0, |load| load.counter()())
+    }
+
     fn tell(&mut self, ended: Result<()>) {
         match ended {
             Ok(()) => self.host.tell("generator", "done", ""),
@@ -301,7 +351,7 @@ impl Course {
     }
 
     /// Waits until all that was sent is committed. The answer is whether it is; none if that cannot be known.
-    async fn drain(&mut self, clock: &TokioClock) -> Result<Option<bool>> {
+    pub(super) async fn drain(&mut self, clock: &TokioClock) -> Result<Option<bool>> {
         if !self.host.view.can_drain() {
             return Ok(None);
         }

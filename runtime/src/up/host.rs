@@ -52,6 +52,7 @@ pub(crate) struct Host {
 }
 
 /// What a host has in common with those who ask it.
+#[derive(Clone)]
 pub(crate) struct Doors {
     pub(crate) orders: mpsc::Sender<Request>,
     /// Where nodes answer, the likeliest first.

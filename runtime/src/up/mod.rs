@@ -20,7 +20,7 @@ mod terminal;
 mod view;
 mod watch;
 
-pub(crate) use broker::LocalBroker;
+pub(crate) use broker::{BROKER, LocalBroker};
 pub(crate) use event::{Event, time_of_day};
 pub(crate) use face::Face;
 pub(crate) use host::{Doors, Host, Request, Served, doors};

@@ -56,8 +56,7 @@ fn main() -> ExitCode {
         }
     };
     if arguments.json {
-        let gaps = arguments.follow.then_some(&gaps);
-        println!("{}", serde_json::json!({ "check": check, "gaps": gaps }));
+        println!("{}", judgement(&check, &gaps));
     } else {
         println!("{check}");
     }
@@ -77,6 +76,21 @@ fn main() -> ExitCode {
     } else {
         ExitCode::FAILURE
     }
+}
+
+/// In the form that `chaos` asks for.
+fn judgement(check: &OrderCheck, gaps: &Gaps) -> serde_json::Value {
+    let table = check.accounts.iter().map(|(account, end)| {
+        let tally = serde_json::json!({ "count": end.count, "total": end.total });
+        (account.clone(), tally)
+    });
+    serde_json::json!({
+        "sound": check.is_sound(),
+        "inputs": check.orders(),
+        "text": check.to_string(),
+        "gaps": gaps,
+        "tables": { "order_count": table.collect::<serde_json::Map<_, _>>() },
+    })
 }
 
 fn read(arguments: &Arguments) -> Result<(OrderCheck, Gaps), ReadError> {
