@@ -1,6 +1,6 @@
 //! [`Broker`] for [`Kafka`]: what the node asks and has done.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -124,6 +124,26 @@ pub(super) type Topics = BTreeMap<Arc<str>, TopicInfo>;
 /// Kafka gives the two a number each. What the end is, the client's isolation level decides: the last stable offset or the
 /// high watermark.
 fn offsets_at(
+    client: &BaseConsumer<Context>,
+    partitions: &[TopicPartition],
+    position: Position,
+    limit: Duration,
+) -> KafkaResult<Vec<Offset>> {
+    let found = look_up(client, partitions, position, limit);
+    let unknown =
+        |error: &KafkaError| error.rdkafka_error_code() == Some(RDKafkaErrorCode::UnknownPartition);
+    if !found.as_ref().is_err_and(unknown) {
+        return found;
+    }
+    // What this client knows of the topics may be older than they are.
+    let topics: BTreeSet<&Arc<str>> = partitions.iter().map(|it| &it.topic).collect();
+    for topic in topics {
+        client.fetch_metadata(Some(topic), limit)?;
+    }
+    look_up(client, partitions, position, limit)
+}
+
+fn look_up(
     client: &BaseConsumer<Context>,
     partitions: &[TopicPartition],
     position: Position,
