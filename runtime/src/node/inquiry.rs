@@ -12,11 +12,16 @@ use tanist_cluster::view::View;
 use super::NodeParts;
 use super::links::reachable;
 
+/// So many heartbeats show that a member is there: one may have been under way when it died or froze. A member that lives
+/// sends more in the time for which it may be silent.
+const BEATS_OF_THE_LIVING: u32 = 2;
+
 /// See the module.
 #[derive(Default)]
 pub(super) struct Inquiry {
     /// Whoever was asked about; unknown until there is an answer.
     known: BTreeMap<MemberId, Peer>,
+    beats: BTreeMap<MemberId, u32>,
     asking: FuturesUnordered<LocalPortFuture<'static, (MemberId, Peer)>>,
 }
 
@@ -75,7 +80,11 @@ impl Inquiry {
     pub(super) fn heard(&mut self, member: MemberId) {
         // One that refuses connections may have written it before it died.
         if let Some(peer @ Peer::Unknown) = self.known.get_mut(&member) {
-            *peer = Peer::Alive;
+            let beats = self.beats.entry(member).or_default();
+            *beats += 1;
+            if *beats >= BEATS_OF_THE_LIVING {
+                *peer = Peer::Alive;
+            }
         }
     }
 
