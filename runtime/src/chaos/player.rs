@@ -11,22 +11,21 @@ use tanist_actors::port::{Clock, TokioClock};
 use tanist_cluster::NodeName;
 use tanist_cluster::topology::Topology;
 use tokio::process::Command;
-use tokio::sync::oneshot;
 
 use super::pauses::{Happened, Step};
 use super::schedule::{Event, Kind};
 use super::whole::{Actives, actives, missing};
 use crate::http::{NodeStatus, ask_status};
-use crate::up::{Act, BROKER, Doors, Order, OrderError, Request};
+use crate::up::{Act, BROKER, Doors, Order, OrderError};
 
 /// How often it is looked whether the cluster is whole.
 const LOOK: Duration = Duration::from_millis(50);
-/// How long a node may take to answer.
-const PATIENCE: Duration = Duration::from_secs(1);
 
 /// See the module.
 pub(crate) struct Player {
     pub(crate) app: String,
+    /// Asks the nodes how they are.
+    pub(crate) agent: ureq::Agent,
     pub(crate) topology: Topology,
     pub(crate) doors: Doors,
     /// Where nodes keep their tables, each in a folder of its name.
@@ -106,13 +105,15 @@ impl Player {
         let began = self.clock.now().0;
         match event.kind {
             Kind::Add => {
-                let added = self.order(Order::Add).await?;
+                let added = self.doors.order(Order::Add).await?;
                 self.nodes.insert(added.clone());
                 self.until_whole(number, event).await?;
                 let after = self.actives().await;
                 self.note(Step::Done(event.kind), began, moved(&before, &after));
                 let began = self.clock.now().0;
-                self.order(Order::Node(Act::Stop, added.clone())).await?;
+                self.doors
+                    .order(Order::Node(Act::Stop, added.clone()))
+                    .await?;
                 self.nodes.remove(&added);
                 self.until_whole(number, event).await?;
                 self.note(Step::Back(event.kind), began, of(&after, &[added]));
@@ -120,8 +121,12 @@ impl Player {
             Kind::RollingRestart => {
                 for node in self.nodes.clone() {
                     let (before, began) = (self.actives().await, self.clock.now().0);
-                    self.order(Order::Node(Act::Stop, node.clone())).await?;
-                    self.order(Order::Node(Act::Start, node.clone())).await?;
+                    self.doors
+                        .order(Order::Node(Act::Stop, node.clone()))
+                        .await?;
+                    self.doors
+                        .order(Order::Node(Act::Start, node.clone()))
+                        .await?;
                     self.until_whole(number, event).await?;
                     let after = self.actives().await;
                     let mut concerned = of(&before, &[node]);
@@ -156,7 +161,7 @@ impl Player {
         };
         let orders = victims
             .iter()
-            .map(|node| self.order(Order::Node(act, node.clone())));
+            .map(|node| self.doors.order(Order::Node(act, node.clone())));
         for done in futures_util::future::join_all(orders).await {
             done?;
         }
@@ -169,14 +174,14 @@ impl Player {
         self.note(Step::Done(kind), began, of(before, &victims));
         let began = self.clock.now().0;
         for node in &victims {
-            self.order(Order::Node(back, node.clone())).await?;
+            self.doors.order(Order::Node(back, node.clone())).await?;
+        }
+        if event.early {
+            return Ok(());
         }
         // Not before: who is frozen takes its time to answer. What it says before it knows better does not count.
         let mut before = self.actives().await;
         before.retain(|_, node| !victims.contains(node));
-        if event.early {
-            return Ok(());
-        }
         self.until_whole(number, event).await?;
         let after = self.actives().await;
         self.note(Step::Back(kind), began, moved(&before, &after));
@@ -187,9 +192,9 @@ impl Player {
     async fn restart_broker(&self, event: &Event) -> Result<(), Stuck> {
         let Some(command) = self.restart_broker.clone() else {
             let broker = || NodeName::from(BROKER);
-            self.order(Order::Node(Act::Stop, broker())).await?;
+            self.doors.order(Order::Node(Act::Stop, broker())).await?;
             self.clock.sleep(event.away).await;
-            self.order(Order::Node(Act::Start, broker())).await?;
+            self.doors.order(Order::Node(Act::Start, broker())).await?;
             return Ok(());
         };
         let mut restart = Command::new("sh");
@@ -237,21 +242,12 @@ impl Player {
         });
     }
 
-    async fn order(&self, order: Order) -> Result<NodeName, OrderError> {
-        let (done, outcome) = oneshot::channel();
-        let request = Request { order, done };
-        if self.doors.orders.send(request).await.is_err() {
-            return Err(OrderError::Ending);
-        }
-        outcome.await.unwrap_or(Err(OrderError::Ending))
-    }
-
     /// What the nodes say that answer.
     async fn ask(&self) -> Vec<NodeStatus> {
         let addresses = self.doors.nodes.borrow().clone();
         let asked = addresses.into_iter().map(|address| {
-            let app = self.app.clone();
-            tokio::task::spawn_blocking(move || ask_status(&app, address, PATIENCE))
+            let (agent, app) = (self.agent.clone(), self.app.clone());
+            tokio::task::spawn_blocking(move || ask_status(&agent, &app, address))
         });
         let answers = futures_util::future::join_all(asked).await;
         answers.into_iter().flatten().flatten().collect()

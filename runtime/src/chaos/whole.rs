@@ -34,7 +34,7 @@ pub(crate) fn actives(told: &[NodeStatus], topology: &Topology) -> Actives {
 }
 
 /// What is missing, in words; `None` if the cluster is whole: so many nodes are there, every shard is at work on exactly one
-/// of them, and has its standbys; and no node has two shards more than another.
+/// of them, and has its standbys.
 pub(crate) fn missing(told: &[NodeStatus], nodes: usize, topology: &Topology) -> Option<String> {
     if told.len() != nodes {
         return Some(format!("{} of {nodes} nodes answer", told.len()));

@@ -50,11 +50,16 @@ impl Asked {
             0 => by_file(settings)?,
             _ => settings.http,
         };
-        Ok(Self {
-            app: settings.app.clone(),
+        Ok(Self::at(settings.app.clone(), address))
+    }
+
+    /// The node of `app` at this address.
+    pub(super) fn at(app: String, address: SocketAddr) -> Self {
+        Self {
+            app,
             address,
             agent: patient(PATIENCE),
-        })
+        }
     }
 
     /// Asks for `path`, whose parts are escaped, with these parameters.

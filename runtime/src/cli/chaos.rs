@@ -12,11 +12,12 @@ use serde_json::Value;
 use tanist_actors::port::TokioClock;
 
 use super::Session;
+use super::ask::Asked;
 use super::up::{Local, STOP_WITHIN};
 use crate::app::AppCommand;
 use crate::chaos::{Judge, Judgement, Kind, Pauses, Player, Wanted, pauses, schedule};
 use crate::error::{Error, Result};
-use crate::http::{ask_page, key_text};
+use crate::http::{Page, key_text, patient};
 
 pub(super) const EXAMPLES: &str = "\
 Needs nothing: without --broker it brings its own, in memory. Ends with exit code 0 if the reader has found nothing
@@ -29,6 +30,8 @@ Examples:
 
 /// How long the cluster may take to be whole again.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a node may take to say how it is.
+const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 /// Shorter gaps are not worth mentioning: a quiet shard commits as rarely.
 const LEAST_GAP_MS: i64 = 60;
 /// At most so many differences between a table and the judgement are shown.
@@ -95,8 +98,10 @@ pub(super) async fn run(
         only,
         failure_timeout,
     });
+    let clock = TokioClock::system();
     let mut player = Player {
         app: app.clone(),
+        agent: patient(ANSWER_WITHIN),
         topology: local.topology.clone(),
         doors: local.doors.clone(),
         dir: local.dir.clone(),
@@ -104,11 +109,10 @@ pub(super) async fn run(
         nodes: (1..=args.nodes)
             .map(|n| format!("n{n}").as_str().into())
             .collect(),
-        clock: TokioClock::system(),
+        clock,
         patience: PATIENCE,
         happened: Vec::new(),
     };
-    let clock = TokioClock::system();
     let mut course = local.course;
     let stuck = RefCell::new(None);
     let play = async {
@@ -219,9 +223,11 @@ async fn differences(
 }
 
 fn read_table(app: &str, address: SocketAddr, table: &str) -> Result<Vec<(String, Value)>> {
+    let asked = Asked::at(app.to_owned(), address);
     let (mut entries, mut after) = (Vec::new(), None);
     loop {
-        let page = ask_page(app, address, table, after.as_deref())?;
+        let parameters: Vec<_> = after.into_iter().map(|after| ("after", after)).collect();
+        let page: Page = asked.answer(&["tables", table], &parameters)?;
         let read = page.entries.into_iter();
         entries.extend(read.map(|entry| (key_text(&entry.key), entry.value)));
         after = page.after;

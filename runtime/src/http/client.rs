@@ -10,9 +10,8 @@ use ureq::http::StatusCode;
 use ureq::{Agent, Body, http::Response};
 
 use super::APP_HEADER;
-use super::question::{Page, Part, Question};
+use super::question::{Part, Question};
 use super::status::NodeStatus;
-use crate::error::Error;
 use crate::node::reachable;
 
 /// How long another node may take to take a call, and to answer.
@@ -20,8 +19,6 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(1);
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 /// The largest answer of another node.
 const MAX_ANSWER_BYTES: u64 = 64 << 20;
-/// How long a node may take to answer with a page of a table.
-const PAGE_WITHIN: Duration = Duration::from_secs(10);
 
 /// One that gives up after `patience`, and takes every answer for one, whatever its status.
 pub(crate) fn patient(patience: Duration) -> Agent {
@@ -108,33 +105,15 @@ impl Peers {
     }
 }
 
-/// What the node at `address` says of itself; none if nobody of `app` answers there in time.
-pub(crate) fn ask_status(app: &str, address: SocketAddr, within: Duration) -> Option<NodeStatus> {
-    let url = format!("http://{address}/status");
-    let mut response = patient(within).get(&url).call().ok()?;
-    let status = is_of_app(&response, app).then(|| response.body_mut().read_json());
-    status?.ok()
+/// What whoever is at `url` answers; none if nobody does in time, or another than a node of `app`: its node is gone then, and
+/// the port was given away.
+pub(crate) fn ask_app(agent: &Agent, app: &str, url: &str) -> Option<Response<Body>> {
+    let response = agent.get(url).call().ok()?;
+    is_of_app(&response, app).then_some(response)
 }
 
-/// A page of a table, as the node at `address` has it.
-pub(crate) fn ask_page(
-    app: &str,
-    address: SocketAddr,
-    table: &str,
-    after: Option<&str>,
-) -> Result<Page, Error> {
-    let url = format!("http://{address}/tables/{table}");
-    let mut request = patient(PAGE_WITHIN).get(&url);
-    if let Some(after) = after {
-        request = request.query("after", after);
-    }
-    let failed = |error: ureq::Error| Error::Failed(format!("{url} does not answer: {error}"));
-    let mut response = request.call().map_err(failed)?;
-    if !is_of_app(&response, app) || !response.status().is_success() {
-        return Err(Error::Failed(format!(
-            "{url} answers {}",
-            response.status()
-        )));
-    }
-    response.body_mut().read_json().map_err(failed)
+/// What the node at `address` says of itself.
+pub(crate) fn ask_status(agent: &Agent, app: &str, address: SocketAddr) -> Option<NodeStatus> {
+    let mut response = ask_app(agent, app, &format!("http://{address}/status"))?;
+    response.body_mut().read_json().ok()
 }

@@ -17,11 +17,10 @@ use actix_web::web::{self, Data, Path};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
 use serde_json::json;
 use tanist_cluster::NodeName;
-use tokio::sync::oneshot;
 
-use super::client::{is_of_app, patient};
+use super::client::{ask_app, patient};
 use super::{APP_HEADER, Server, answer};
-use crate::up::{Act, Doors, Order, OrderError, Request};
+use crate::up::{Act, Doors, Order, OrderError};
 
 /// How long a node may take to answer what is passed on to it.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -92,13 +91,7 @@ impl LocalApi {
             let error = format!("an order needs the header {APP_HEADER}: {}", self.app);
             return answer(StatusCode::FORBIDDEN, "bad_request", &error);
         }
-        let (done, outcome) = oneshot::channel();
-        let sent = self.doors.orders.send(Request { order, done }).await;
-        let outcome = match sent {
-            Ok(()) => outcome.await.unwrap_or(Err(OrderError::Ending)),
-            Err(_) => Err(OrderError::Ending),
-        };
-        match outcome {
+        match self.doors.order(order).await {
             Ok(node) => HttpResponse::Ok().json(json!({ "node": node, "done": did })),
             Err(error) => refused(&error),
         }
@@ -127,7 +120,7 @@ async fn pass_on(
         let mut answers = nodes
             .iter()
             .map(|node| ask(&agent, &app, &format!("http://{node}{asked}")));
-        answers.find_map(Result::ok)
+        answers.find_map(|answer| answer)
     });
     match answered.await {
         Ok(Some((status, kind, body))) => {
@@ -144,12 +137,8 @@ async fn pass_on(
 }
 
 /// Status, type and content of an answer.
-fn ask(agent: &ureq::Agent, app: &str, url: &str) -> Result<(u16, String, Vec<u8>), ureq::Error> {
-    let mut response = agent.get(url).call()?;
-    if !is_of_app(&response, app) {
-        // Its node is gone, and the port somebody else's.
-        return Err(ureq::Error::HostNotFound);
-    }
+fn ask(agent: &ureq::Agent, app: &str, url: &str) -> Option<(u16, String, Vec<u8>)> {
+    let mut response = ask_app(agent, app, url)?;
     let kind = response.headers().get("content-type");
     let kind = kind
         .and_then(|kind| kind.to_str().ok())
@@ -159,6 +148,7 @@ fn ask(agent: &ureq::Agent, app: &str, url: &str) -> Result<(u16, String, Vec<u8
         .body_mut()
         .with_config()
         .limit(MAX_ANSWER_BYTES)
-        .read_to_vec()?;
-    Ok((response.status().as_u16(), kind, body))
+        .read_to_vec()
+        .ok()?;
+    Some((response.status().as_u16(), kind, body))
 }

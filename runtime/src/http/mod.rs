@@ -48,7 +48,7 @@ use serde_json::json;
 
 pub(crate) use address::AddressFile;
 pub(crate) use api::Api;
-pub(crate) use client::{Peers, ask_page, ask_status, is_of_app, patient};
+pub(crate) use client::{Peers, ask_app, ask_status, is_of_app, patient};
 pub(crate) use cluster::{ClusterStatus, PlanStatus};
 pub(crate) use local::LocalApi;
 pub(crate) use question::{Found, Freshness, Page, Range};

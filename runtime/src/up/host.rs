@@ -54,7 +54,7 @@ pub(crate) struct Host {
 /// What a host has in common with those who ask it.
 #[derive(Clone)]
 pub(crate) struct Doors {
-    pub(crate) orders: mpsc::Sender<Request>,
+    orders: mpsc::Sender<Request>,
     /// Where nodes answer, the likeliest first.
     pub(crate) nodes: watched::Receiver<Vec<SocketAddr>>,
 }
@@ -66,9 +66,20 @@ pub(crate) struct Desk {
 }
 
 /// An order, and where its outcome goes: which node it was about.
-pub(crate) struct Request {
-    pub(crate) order: Order,
-    pub(crate) done: Outcome,
+struct Request {
+    order: Order,
+    done: Outcome,
+}
+
+impl Doors {
+    /// Has an order carried out, and waits until it is; tells which node it was about.
+    pub(crate) async fn order(&self, order: Order) -> Result<NodeName, OrderError> {
+        let (done, outcome) = oneshot::channel();
+        match self.orders.send(Request { order, done }).await {
+            Ok(()) => outcome.await.unwrap_or(Err(OrderError::Ending)),
+            Err(_) => Err(OrderError::Ending),
+        }
+    }
 }
 
 /// Both sides.

@@ -23,7 +23,7 @@ mod watch;
 pub(crate) use broker::{BROKER, LocalBroker};
 pub(crate) use event::{Event, time_of_day};
 pub(crate) use face::Face;
-pub(crate) use host::{Doors, Host, Request, Served, doors};
+pub(crate) use host::{Doors, Host, Served, doors};
 pub(crate) use local::{LocalCluster, NodeLaunch};
 pub(crate) use order::{Act, Order, OrderError};
 pub(crate) use parent::end_with;

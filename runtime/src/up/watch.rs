@@ -10,7 +10,7 @@ use tokio::task::{AbortHandle, spawn_blocking};
 use super::event::Event;
 use super::local::Running;
 use super::view::Fact;
-use crate::http::{AddressFile, NodeStatus, is_of_app, patient};
+use crate::http::{AddressFile, ask_app, ask_status, patient};
 
 /// How long a node waits for something to tell before it says that there is nothing.
 const EVENTS_WITHIN: Duration = Duration::from_millis(250);
@@ -93,35 +93,22 @@ impl Node {
                 node: self.running.node.clone(),
                 pid: self.running.pid,
                 address,
-                status: Box::new(self.status(address)?),
+                status: Box::new(ask_status(&self.agent, &self.app, address).ok_or(Silent)?),
             });
         }
         Ok(facts)
     }
 
-    fn status(&self, address: SocketAddr) -> Result<NodeStatus, Silent> {
-        let mut response = self.get(&format!("http://{address}/status"))?;
-        response.body_mut().read_json().map_err(|_| Silent)
-    }
-
     fn events(&self, address: SocketAddr, after: u64) -> Result<Vec<Event>, Silent> {
         let wait_ms = EVENTS_WITHIN.as_millis();
         let url = format!("http://{address}/events?after={after}&wait_ms={wait_ms}");
-        let mut response = self.get(&url)?;
+        let mut response = ask_app(&self.agent, &self.app, &url).ok_or(Silent)?;
         let text = response.body_mut().read_to_string().map_err(|_| Silent)?;
         // Of a line that cannot be understood, nothing can be shown.
         let events = text
             .lines()
             .filter_map(|line| serde_json::from_str(line).ok());
         Ok(events.collect())
-    }
-
-    fn get(&self, url: &str) -> Result<ureq::http::Response<ureq::Body>, Silent> {
-        let response = self.agent.get(url).call().map_err(|_| Silent)?;
-        // Another one's: ours is gone, and its port was given away.
-        is_of_app(&response, &self.app)
-            .then_some(response)
-            .ok_or(Silent)
     }
 }
 
