@@ -182,7 +182,7 @@ fn faults(
     faults
 }
 
-/// In what the tables differ from what they have to hold.
+/// In what the tables, as each node answers for all of them, differ from what they have to hold.
 async fn differences(
     app: &str,
     addresses: &[SocketAddr],
@@ -190,41 +190,53 @@ async fn differences(
 ) -> Result<Vec<String>> {
     let mut faults = Vec::new();
     for (table, expected) in &judgement.tables {
-        let mut found: BTreeMap<String, Value> = BTreeMap::new();
-        // Every node answers for all.
         for address in addresses {
-            let (app, table, address) = (app.to_owned(), table.clone(), *address);
-            let read = tokio::task::spawn_blocking(move || read_table(&app, address, &table));
-            found.extend(read.await.map_err(Error::new)??);
-        }
-        let keys = expected.keys().chain(found.keys());
-        let mut keys: Vec<&String> = keys
-            .filter(|key| expected.get(*key) != found.get(*key))
-            .collect();
-        keys.sort_unstable();
-        keys.dedup();
-        let shown = keys.iter().take(MAX_SHOWN).map(|key| {
-            let shown = |value: Option<&Value>| value.map_or("nothing".into(), Value::to_string);
-            format!(
-                "table {table} has {} for {key}, and has to have {}",
-                shown(found.get(*key)),
-                shown(expected.get(*key))
-            )
-        });
-        faults.extend(shown);
-        if keys.len() > MAX_SHOWN {
-            faults.push(format!(
-                "and {} more keys of {table}",
-                keys.len() - MAX_SHOWN
+            let (app, name, address) = (app.to_owned(), table.clone(), *address);
+            let read = tokio::task::spawn_blocking(move || read_table(&app, address, &name));
+            let found = read.await.map_err(Error::new)??;
+            faults.extend(differs(
+                &format!("table {table} at {address}"),
+                expected,
+                &found,
             ));
         }
     }
     Ok(faults)
 }
 
-fn read_table(app: &str, address: SocketAddr, table: &str) -> Result<Vec<(String, Value)>> {
+type Entries = BTreeMap<String, Value>;
+
+fn differs(table: &str, expected: &Entries, found: &Entries) -> Vec<String> {
+    let keys = expected.keys().chain(found.keys());
+    let mut keys: Vec<&String> = keys
+        .filter(|key| expected.get(*key) != found.get(*key))
+        .collect();
+    keys.sort_unstable();
+    keys.dedup();
+    let shown = |value: Option<&Value>| value.map_or("nothing".into(), Value::to_string);
+    let mut faults: Vec<String> = keys
+        .iter()
+        .take(MAX_SHOWN)
+        .map(|key| {
+            format!(
+                "{table} has {} for {key}, and has to have {}",
+                shown(found.get(*key)),
+                shown(expected.get(*key))
+            )
+        })
+        .collect();
+    if keys.len() > MAX_SHOWN {
+        faults.push(format!(
+            "and {} more keys of {table}",
+            keys.len() - MAX_SHOWN
+        ));
+    }
+    faults
+}
+
+fn read_table(app: &str, address: SocketAddr, table: &str) -> Result<Entries> {
     let asked = Asked::at(app.to_owned(), address);
-    let (mut entries, mut after) = (Vec::new(), None);
+    let (mut entries, mut after) = (Entries::new(), None);
     loop {
         let parameters: Vec<_> = after.into_iter().map(|after| ("after", after)).collect();
         let page: Page = asked.answer(&["tables", table], &parameters)?;
@@ -262,5 +274,31 @@ impl fmt::Display for Report {
             "{}\nseed {}: {} steps, {} records sent, {} accounted for; the reader: {}\n{verdict}",
             self.pauses, self.seed, self.steps, self.sent, self.inputs, self.found
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_table_lacks_has_beside_or_has_otherwise_is_a_fault() {
+        let table = |entries: &[(&str, u64)]| -> Entries {
+            let entries = entries.iter();
+            entries
+                .map(|(key, value)| ((*key).to_owned(), (*value).into()))
+                .collect()
+        };
+        let expected = table(&[("a", 1), ("b", 2), ("c", 3)]);
+        assert!(differs("t", &expected, &expected).is_empty());
+        let faults = differs("t", &expected, &table(&[("a", 1), ("b", 1), ("d", 4)]));
+        assert_eq!(
+            faults,
+            [
+                "t has 1 for b, and has to have 2",
+                "t has nothing for c, and has to have 3",
+                "t has 4 for d, and has to have nothing",
+            ]
+        );
     }
 }
