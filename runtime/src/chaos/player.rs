@@ -287,10 +287,10 @@ fn of(actives: &Actives, nodes: &[NodeName]) -> BTreeSet<i32> {
     partitions(theirs.map(|(shard, _)| shard))
 }
 
-/// The partitions of the shards that are elsewhere now.
+/// The partitions of the shards that are elsewhere now, or had no active before.
 fn moved(before: &Actives, after: &Actives) -> BTreeSet<i32> {
-    let moved = before
+    let moved = after
         .iter()
-        .filter(|(shard, node)| after.get(*shard).is_some_and(|now| now != *node));
+        .filter(|(shard, node)| before.get(*shard) != Some(node));
     partitions(moved.map(|(shard, _)| shard))
 }

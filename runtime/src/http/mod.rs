@@ -53,9 +53,9 @@ pub(crate) use cluster::{ClusterStatus, PlanStatus};
 pub(crate) use local::LocalApi;
 pub(crate) use question::{Found, Freshness, Page, Range};
 pub(crate) use rates::Rates;
-#[cfg(test)]
-pub(crate) use status::{BrokerStatus, CommitStatus, ShardLine};
 pub(crate) use status::{NodeStatus, Role};
+#[cfg(test)]
+pub(crate) use status::{ShardLine, examples};
 pub(crate) use tables::{MAX_PAGE, key_text};
 
 use crate::node::ALIVE_PATH;

@@ -253,3 +253,48 @@ impl fmt::Display for NodeStatus {
 pub(crate) fn known(lag: Option<u64>) -> String {
     lag.map_or_else(|| "?".to_owned(), |lag| lag.to_string())
 }
+
+/// What nodes say, for tests of those who read it.
+#[cfg(test)]
+pub(crate) mod examples {
+    use super::*;
+
+    /// What `node` says that has these shards.
+    pub(crate) fn status(node: &str, shards: Vec<ShardLine>) -> NodeStatus {
+        NodeStatus {
+            app: "orders".into(),
+            node: node.into(),
+            member: Some(MemberId(1)),
+            uptime_ms: 1000,
+            guarantee: Guarantee::ExactlyOnce,
+            broker: BrokerStatus {
+                address: "127.0.0.1:9092".into(),
+                reachable: true,
+            },
+            commits: CommitStatus {
+                count: 1,
+                per_second: 1.0,
+                mean_ms: 1.0,
+                longest_ms: 1.0,
+            },
+            records: 10,
+            records_per_second: 0.0,
+            lag_records: Some(0),
+            shards,
+        }
+    }
+
+    /// What a node says of a shard.
+    pub(crate) fn line(shard: ShardId, role: Role, state: Option<ShardState>) -> ShardLine {
+        ShardLine {
+            shard,
+            role,
+            state,
+            records: 10,
+            records_per_second: 0.0,
+            lag_records: Some(0),
+            inputs: Vec::new(),
+            copy: None,
+        }
+    }
+}

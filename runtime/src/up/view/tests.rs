@@ -2,11 +2,10 @@
 
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
-use tanist_actors::worker::Guarantee;
 use tanist_cluster::Epoch;
 
 use super::*;
-use crate::http::{BrokerStatus, CommitStatus, ShardLine};
+use crate::http::{ShardLine, examples};
 use crate::up::order::Exit;
 use crate::up::screen::Around;
 
@@ -35,38 +34,20 @@ fn view(nodes: &[(&str, u32)]) -> View {
 
 /// What a node says that is active for `partitions`, each with this lag.
 fn status(node: &str, pid: u32, partitions: &[i32], lag: u64) -> Fact {
-    let line = |shard: ShardId| ShardLine {
-        role: Role::Active,
-        state: partitions
-            .contains(&shard.partition.0)
-            .then_some(ShardState::Running),
-        records: 10,
-        records_per_second: 500.0,
-        lag_records: Some(lag),
-        inputs: Vec::new(),
-        copy: None,
-        shard,
+    let line = |shard: ShardId| {
+        let is_here = partitions.contains(&shard.partition.0);
+        let state = is_here.then_some(ShardState::Running);
+        ShardLine {
+            records_per_second: 500.0,
+            lag_records: Some(lag),
+            ..examples::line(shard, Role::Active, state)
+        }
     };
     let status = NodeStatus {
-        app: "orders".into(),
-        node: node.into(),
         member: Some(MemberId(i64::from(pid))),
-        uptime_ms: 1000,
-        guarantee: Guarantee::ExactlyOnce,
-        broker: BrokerStatus {
-            address: "127.0.0.1:9092".into(),
-            reachable: true,
-        },
-        commits: CommitStatus {
-            count: 1,
-            per_second: 1.0,
-            mean_ms: 1.0,
-            longest_ms: 1.0,
-        },
-        records: 10,
         records_per_second: 500.0 * partitions.len() as f64,
         lag_records: Some(lag * partitions.len() as u64),
-        shards: shards().map(line).collect(),
+        ..examples::status(node, shards().map(line).collect())
     };
     Fact::Status {
         node: node.into(),
