@@ -28,7 +28,7 @@ struct Order {
 }
 
 /// What is known of an account.
-#[derive(Clone, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Tally {
     count: u64,
     total: f64,
@@ -145,4 +145,38 @@ impl Random {
 
 fn main() -> tanist::Result<()> {
     orders().main()
+}
+
+#[cfg(test)]
+mod tests {
+    use tanist::testing::TestApp;
+
+    use super::*;
+
+    fn order(account_id: &str, amount: u32, price: f64) -> Order {
+        Order {
+            account_id: account_id.into(),
+            product_id: "p1".into(),
+            amount,
+            price,
+        }
+    }
+
+    #[test]
+    fn an_account_keeps_its_count_when_its_node_dies() {
+        let mut test = TestApp::new(orders()).nodes(2).seed(7);
+        test.topic("orders").send("any", order("a1", 2, 9.5));
+        test.settle();
+        test.kill(test.active_of("order_count", "a1"));
+        test.topic("orders").send("any", order("a1", 1, 4.0));
+        test.settle();
+        let tally = test.table("order_count").get("a1");
+        assert_eq!(
+            tally,
+            Some(Tally {
+                count: 2,
+                total: 23.0
+            })
+        );
+    }
 }

@@ -175,8 +175,8 @@ mod tests {
                 test.advance(Duration::from_millis(150));
                 let counted = counted(&mut test, "by_carrier");
                 at_kills.push(counted.values().map(|[flights, ..]| flights).sum());
-                test.kill();
-                test.start();
+                test.kill("n1");
+                test.start("n1");
             }
         }
         assert!(

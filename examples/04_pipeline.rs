@@ -257,8 +257,8 @@ mod tests {
             crawl(&mut test);
             for round in 0..4 {
                 test.advance(Duration::from_millis(50 + (seed * 131 + round * 277) % 900));
-                test.kill();
-                test.start();
+                test.kill("n1");
+                test.start("n1");
             }
             test.settle();
             check(&mut test, seed);

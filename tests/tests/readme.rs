@@ -60,9 +60,12 @@ mod tests {
     use tanist::testing::TestApp;
 
     #[test]
-    fn no_visit_is_lost_or_counted_twice_when_the_node_is_killed() {
-        let mut test = TestApp::new(visits());
+    fn no_visit_is_lost_or_counted_twice_when_a_node_is_killed() {
+        let mut test = TestApp::new(visits()).nodes(2);
         for second in 0..2000 {
+            if second == 1000 {
+                test.settle();
+            }
             let visit = Visit {
                 page: "/home".into(),
                 seconds: second % 10,
@@ -70,8 +73,7 @@ mod tests {
             test.topic("visits").send(None::<String>, visit);
         }
         test.advance(Duration::from_millis(30));
-        test.kill();
-        test.start();
+        test.kill(test.active_of("tallies", "/home"));
         test.settle();
 
         let all = Tally {

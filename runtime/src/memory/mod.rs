@@ -9,8 +9,8 @@
 //! forbids here what tokio leaves to its own dice: `select!` without `biased`, and several receivers of one `watch`.
 
 mod batches;
-mod chance;
 mod log;
+mod process;
 mod producer;
 mod source;
 mod task;
@@ -34,8 +34,8 @@ use tanist_cluster::{Offset, TransactionalId};
 use tokio::sync::Notify;
 
 use batches::{Batches, batch_of};
-use chance::Chance;
 use log::MemoryLogBuilder;
+pub(crate) use process::{Process, ProcessClock, ProcessStores};
 use producer::{Plain, Producer};
 use source::{MemorySource, Queue};
 use task::Task;
@@ -67,8 +67,9 @@ impl MemoryBroker {
         let wire = Wire {
             port,
             clock,
-            chance: Arc::new(Chance::new(seed)),
+            chance: Arc::new(Mutex::new(fastrand::Rng::with_seed(seed))),
             upkeep: Arc::default(),
+            process: Arc::default(),
         };
         let readers = Arc::<Readers>::default();
         let upkeep = Task::spawn(Arc::clone(&readers).keep_up(wire.clone()));
@@ -85,9 +86,15 @@ impl MemoryBroker {
     /// The port of another node to the same broker. Faults find its requests by `id`.
     #[must_use]
     pub fn client(&self, id: &str) -> Self {
+        self.of_process(id, Arc::default())
+    }
+
+    /// The same for a process to which something can happen.
+    pub(crate) fn of_process(&self, id: &str, process: Arc<Process>) -> Self {
         Self {
             wire: Wire {
                 port: self.wire.port.client(id),
+                process,
                 ..self.wire.clone()
             },
             shared: Arc::clone(&self.shared),
@@ -255,7 +262,10 @@ impl Broker for MemoryBroker {
                 timestamp: self.wire.now(),
             });
             let batches = Batches::from([(address(partition), vec![batch])]);
-            let sent = self.plain.send(&self.wire, &batches).await;
+            // In the background, as by a Kafka client: nobody waits for the one before only because its caller is busy.
+            let (plain, wire) = (self.plain.clone(), self.wire.clone());
+            let send = Task::spawn(async move { plain.send(&wire, &batches).await });
+            let sent = send.end().await;
             let offsets =
                 sent.map_err(|refusal| failed(refusal, format!("append to {partition}")))?;
             Ok(offsets[0].1)

@@ -3,16 +3,24 @@
 use tokio::task::JoinHandle;
 
 /// A task that ends when this is dropped.
-pub(super) struct Task(JoinHandle<()>);
+pub(super) struct Task<T = ()>(JoinHandle<T>);
 
-impl Task {
+impl<T: Send + 'static> Task<T> {
     /// Begins it on the tokio runtime of the caller.
-    pub(super) fn spawn(future: impl Future<Output = ()> + Send + 'static) -> Self {
+    pub(super) fn spawn(future: impl Future<Output = T> + Send + 'static) -> Self {
         Self(tokio::spawn(future))
+    }
+
+    /// What comes of it.
+    pub(super) async fn end(mut self) -> T {
+        match (&mut self.0).await {
+            Ok(outcome) => outcome,
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        }
     }
 }
 
-impl Drop for Task {
+impl<T> Drop for Task<T> {
     fn drop(&mut self) {
         self.0.abort();
     }

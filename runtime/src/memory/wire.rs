@@ -1,13 +1,13 @@
 //! [`Wire`]: a client's way to the broker: requests take virtual time, and are repeated as a Kafka client repeats them.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tanist_actors::port::Clock;
 use tanist_broker::{BrokerError as Refusal, BrokerPort, Millis};
 use tokio::sync::Notify;
 
-use super::chance::Chance;
+use super::process::Process;
 
 /// How long a caller waits for a broker that does not answer, or not yet.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -21,9 +21,11 @@ const BUSY: Duration = Duration::from_millis(2);
 pub(super) struct Wire {
     pub(super) port: BrokerPort,
     pub(super) clock: Arc<dyn Clock>,
-    pub(super) chance: Arc<Chance>,
+    pub(super) chance: Arc<Mutex<fastrand::Rng>>,
     /// Makes the broker look when it next has something to do: a request may have changed that without changing the log.
     pub(super) upkeep: Arc<Notify>,
+    /// Whose requests these are.
+    pub(super) process: Arc<Process>,
 }
 
 /// What a client does about a refusal.
@@ -74,10 +76,15 @@ impl Wire {
 
     /// The time that a message takes, 0 to 2 ms. Never ready at once: here a caller can be killed.
     pub(super) async fn travel(&self) {
-        match self.chance.below(3) {
+        let millis = {
+            let mut chance = self.chance.lock().unwrap_or_else(PoisonError::into_inner);
+            chance.u64(..3)
+        };
+        match millis {
             0 => tokio::task::yield_now().await,
             millis => tokio::time::sleep(Duration::from_millis(millis)).await,
         }
+        self.process.pass().await;
     }
 
     /// One request, and its answer.

@@ -1,161 +1,204 @@
-//! [`Driver`]: one thread, paused time, a node as a set of tasks that can be dropped at any await.
+//! [`Driver`]: one thread, paused time, a broker, and nodes that take turns.
 
 use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::pin::pin;
+use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tanist_actors::port::{Clock, MemoryStores, TokioClock};
-use tanist_actors::shard::{ShardState, ShardStatus};
+use tanist_actors::port::{Clock, TokioClock};
 use tanist_actors::worker::{Thread, WorkerSettings};
 use tanist_broker::{BrokerPort, Isolation, Settings, TopicPartition};
 use tanist_cluster::{Millis, NodeName};
 use tokio::runtime::Runtime;
-use tokio::sync::{oneshot, watch};
-use tokio::task::LocalSet;
 use uuid::Uuid;
 
 use super::EPOCH;
+use super::node::TestNode;
 use crate::app::App;
-use crate::memory::MemoryBroker;
-use crate::node::{
-    Board, ClusterSettings, MemoryProcesses, Node, NodeError, NodeExit, NodeParts, Wish,
-};
+use crate::memory::{MemoryBroker, Process, ProcessClock};
+use crate::node::{Board, ClusterSettings, MemoryProcesses, NodeError, NodeExit, NodeParts, Wish};
 
-/// The one node, and its address.
-const NODE: &str = "n1";
-/// Steps of virtual time in which it is looked whether the app has settled.
-const STEP: Duration = Duration::from_millis(5);
-/// Virtual time without anything to do before the app counts as settled: longer than a commit waits.
-const QUIET: Duration = Duration::from_millis(400);
+/// What a test can choose.
+#[derive(Clone, Debug)]
+pub(crate) struct Choices {
+    pub(crate) nodes: usize,
+    pub(crate) seed: u64,
+    pub(crate) workers: u32,
+    pub(crate) settings: WorkerSettings,
+    pub(crate) cluster: ClusterSettings,
+}
 
-/// A node that runs.
-struct Running {
-    tasks: LocalSet,
-    wish: watch::Sender<Wish>,
-    exit: oneshot::Receiver<Result<NodeExit, NodeError>>,
-    ended: Option<Result<NodeExit, NodeError>>,
+impl Default for Choices {
+    fn default() -> Self {
+        Self {
+            nodes: 1,
+            seed: 0,
+            workers: 1,
+            settings: WorkerSettings::default(),
+            cluster: ClusterSettings::default(),
+        }
+    }
 }
 
 /// See the module.
 pub(crate) struct Driver {
     app: Arc<App>,
-    settings: WorkerSettings,
-    workers: u32,
+    choices: Choices,
     /// Chooses, step by step.
-    dice: u64,
+    pub(super) dice: fastrand::Rng,
     broker: MemoryBroker,
-    stores: Arc<MemoryStores>,
-    board: Arc<Board>,
     processes: MemoryProcesses,
     clock: TokioClock,
-    node: Option<Running>,
+    nodes: Vec<TestNode>,
     starts: u128,
     /// Dropped last: what stands above lives on it.
-    runtime: Runtime,
+    runtime: Rc<Runtime>,
 }
 
 impl Driver {
-    pub(crate) fn new(app: Arc<App>, settings: WorkerSettings, workers: u32, seed: u64) -> Self {
+    /// With nodes that have not started.
+    pub(crate) fn new(app: Arc<App>, choices: Choices) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .start_paused(true)
             .build()
+            .map(Rc::new)
             .expect("a runtime without threads can be made");
         let (broker, clock) = {
             let _on_it = runtime.enter();
             let clock = TokioClock::starting_at(EPOCH);
             let port = BrokerPort::new(Settings::default());
-            (MemoryBroker::new(port, Arc::new(clock), seed), clock)
+            let broker = MemoryBroker::new(port, Arc::new(clock), choices.seed);
+            (broker, clock)
         };
-        Self {
+        let mut driver = Self {
             app,
-            settings,
-            workers,
-            dice: seed,
+            dice: fastrand::Rng::with_seed(choices.seed),
             broker,
-            stores: Arc::default(),
-            board: Arc::new(Board::new(NodeName::from(NODE), Arc::new(clock))),
             processes: MemoryProcesses::default(),
             clock,
-            node: None,
+            nodes: Vec::new(),
             starts: 0,
             runtime,
-        }
-    }
-
-    pub(crate) fn start(&mut self) {
-        assert!(
-            self.node.is_none(),
-            "the node is running: kill or stop it first"
-        );
-        self.starts += 1;
-        self.board = Arc::new(Board::new(NodeName::from(NODE), Arc::new(self.clock)));
-        let parts = NodeParts {
-            app: self.app.clone(),
-            name: NodeName::from(NODE),
-            workers: self.workers,
-            settings: self.settings.clone(),
-            cluster: ClusterSettings::default(),
-            broker: Arc::new(self.broker.client(NODE)),
-            stores: self.stores.clone(),
-            clock: Arc::new(self.clock),
-            thread: Thread::This,
-            board: self.board.clone(),
-            links: Arc::new(self.processes.links(NODE)),
-            http: Some(NODE.to_owned()),
-            machine: None,
-            // Room for those of a node that joins again.
-            incarnation: Uuid::from_u128(self.starts << 64),
+            choices,
         };
-        let (wish, wished) = watch::channel(Wish::Run);
-        let (tell, exit) = oneshot::channel();
-        let tasks = LocalSet::new();
-        tasks.spawn_local(async move {
-            let ended = match Node::open(parts).await {
-                Ok(node) => node.run(wished).await,
-                Err(error) => Err(error),
-            };
-            // The test may be over.
-            let _ = tell.send(ended);
+        for _ in 0..driver.choices.nodes {
+            driver.add();
+        }
+        driver
+    }
+
+    /// One more node, which has not started.
+    pub(crate) fn add(&mut self) -> NodeName {
+        let name = NodeName::new(format!("n{}", self.nodes.len() + 1));
+        let board = Board::new(name.clone(), Arc::new(self.clock));
+        self.nodes.push(TestNode::new(name.clone(), board));
+        name
+    }
+
+    pub(crate) fn start_all(&mut self) {
+        let names: Vec<NodeName> = self.nodes.iter().map(|node| node.name.clone()).collect();
+        names.iter().for_each(|name| self.start(name));
+    }
+
+    pub(crate) fn nodes(&self) -> &[TestNode] {
+        &self.nodes
+    }
+
+    pub(crate) fn node(&self, name: &NodeName) -> &TestNode {
+        let found = self.nodes.iter().find(|node| node.name == *name);
+        found.unwrap_or_else(|| panic!("there is no node {name}: they are {}", self.names()))
+    }
+
+    pub(crate) fn node_mut(&mut self, name: &NodeName) -> &mut TestNode {
+        let names = self.names();
+        let found = self.nodes.iter_mut().find(|node| node.name == *name);
+        found.unwrap_or_else(|| panic!("there is no node {name}: they are {names}"))
+    }
+
+    fn names(&self) -> String {
+        let names: Vec<&str> = self.nodes.iter().map(|node| node.name.as_str()).collect();
+        names.join(", ")
+    }
+
+    pub(crate) fn start(&mut self, name: &NodeName) {
+        self.starts += 1;
+        // Room for those of a node that joins again.
+        let incarnation = Uuid::from_u128(self.starts << 64);
+        let (app, choices, now) = (self.app.clone(), self.choices.clone(), self.now());
+        let process = Arc::<Process>::default();
+        let broker = self.broker.of_process(name.as_str(), process.clone());
+        let links = self.processes.links(name.as_str());
+        let runtime = self.runtime.clone();
+        let _on_it = runtime.enter();
+        let node = self.node_mut(name);
+        assert!(
+            !node.is_running() || node.ended().is_some(),
+            "node {name} is running: kill or stop it first"
+        );
+        let clock: Arc<dyn Clock> = Arc::new(ProcessClock {
+            clock: TokioClock::starting_at(Millis(now.0 + node.clock_ahead_ms)),
+            process: process.clone(),
         });
-        self.node = Some(Running {
-            tasks,
-            wish,
-            exit,
-            ended: None,
+        let stores = node.open_disk(process);
+        node.start(NodeParts {
+            app,
+            name: name.clone(),
+            workers: choices.workers,
+            settings: choices.settings,
+            cluster: choices.cluster,
+            broker: Arc::new(broker),
+            stores,
+            clock: clock.clone(),
+            thread: Thread::This,
+            board: Arc::new(Board::new(name.clone(), clock)),
+            links: Arc::new(links),
+            http: node.is_linked.then(|| name.to_string()),
+            machine: None,
+            incarnation,
         });
     }
 
-    /// Runs the node while `work` goes on.
-    fn drive<T>(&mut self, work: impl Future<Output = T>) -> T {
-        let Self { runtime, node, .. } = self;
-        runtime.block_on(async {
-            let mut work = pin!(work);
-            poll_fn(|task| {
-                // First, so that the node is not polled in the pass that ends this: whoever yields there would be woken
-                // by a scheduler that is gone.
-                if let Poll::Ready(done) = work.as_mut().poll(task) {
-                    return Poll::Ready(done);
-                }
-                if let Some(node) = node.as_mut() {
-                    // That all its tasks are done does not end the test.
-                    let _ = Pin::new(&mut node.tasks).poll(task);
-                    if node.ended.is_none()
-                        && let Ok(ended) = node.exit.try_recv()
-                    {
-                        node.ended = Some(ended);
-                    }
-                }
-                Poll::Pending
-            })
-            .await
-        })
+    /// Lets the nodes work until `done`.
+    fn drive<T>(&mut self, mut done: impl FnMut(&Self, &mut Context<'_>) -> Poll<T>) -> T {
+        let runtime = self.runtime.clone();
+        runtime.block_on(poll_fn(|task| {
+            // First, so that no node is polled in the pass that ends this: whoever yields there would be woken by a
+            // scheduler that is gone.
+            if let Poll::Ready(done) = done(self, task) {
+                return Poll::Ready(done);
+            }
+            if self.poll_nodes(task) {
+                task.waker().wake_by_ref();
+            }
+            Poll::Pending
+        }))
+    }
+
+    /// Gives each node its turn. Whether one has ended.
+    fn poll_nodes(&mut self, task: &mut Context<'_>) -> bool {
+        let mut any = false;
+        let count = self.nodes.len();
+        // Whoever comes first has the advantage: not always the same.
+        let first = if count > 1 {
+            self.dice.usize(..count)
+        } else {
+            0
+        };
+        for index in (first..count).chain(0..first) {
+            any |= self.nodes[index].poll(task);
+            if self.nodes[index].process.is_dead() {
+                any |= self.bury(index);
+            }
+        }
+        any
     }
 
     pub(crate) fn advance(&mut self, duration: Duration) {
-        self.drive(async move { tokio::time::sleep(duration).await });
+        let mut sleep = pin!(async move { tokio::time::sleep(duration).await });
+        self.drive(|_, task| sleep.as_mut().poll(task));
     }
 
     pub(crate) fn now(&self) -> Millis {
@@ -164,63 +207,9 @@ impl Driver {
         self.clock.now()
     }
 
-    fn elapsed(&self) -> Duration {
+    pub(crate) fn elapsed(&self) -> Duration {
         let _on_it = self.runtime.enter();
         self.clock.elapsed()
-    }
-
-    pub(crate) fn settle(&mut self, limit: Duration) -> Result<(), String> {
-        let begun = self.elapsed();
-        let mut quiet_since = None;
-        loop {
-            let now = self.elapsed();
-            let rest = self.rest();
-            match (&rest, quiet_since) {
-                (None, None) => quiet_since = Some(now),
-                (None, Some(since)) if now - since >= QUIET => return Ok(()),
-                (Some(_), _) => quiet_since = None,
-                _ => {}
-            }
-            if let Some(rest) = rest.filter(|_| now - begun > limit) {
-                return Err(rest);
-            }
-            self.advance(STEP);
-        }
-    }
-
-    /// What is still to be done; `None` if nothing is.
-    fn rest(&mut self) -> Option<String> {
-        let running = self.node.as_ref()?;
-        if let Some(ended) = &running.ended {
-            return match ended {
-                Ok(_) => None,
-                Err(error) => Some(format!("the node ended: {error}")),
-            };
-        }
-        let shards = self.board.shards();
-        if shards.is_empty() {
-            return Some("the node has not started".to_owned());
-        }
-        shards.iter().find_map(|shard| match &shard.state {
-            ShardState::Broken { .. } => None,
-            ShardState::Running => self.unread(shard),
-            state => Some(format!("shard {} is {state}", shard.shard)),
-        })
-    }
-
-    /// An input of the shard with records that no commit contains.
-    fn unread(&self, shard: &ShardStatus) -> Option<String> {
-        shard.inputs.iter().find_map(|(agent, input)| {
-            let partition = TopicPartition::new(&*input.topic, shard.shard.partition.0);
-            let records = self.records(&partition, input.committed.0);
-            (!records.is_empty()).then(|| {
-                format!(
-                    "{agent}[{}] has {} records to read",
-                    shard.shard.partition,
-                    records.len()
-                )
-            })
-        })
     }
 
     /// What a read_committed reader sees of a partition.
@@ -259,50 +248,65 @@ impl Driver {
         &self.app
     }
 
-    pub(crate) fn kill(&mut self) {
-        let running = self.node.take().expect("a node that runs can be killed");
-        self.processes.end(NODE);
-        {
-            let _on_it = self.runtime.enter();
-            drop(running);
-        }
-        let mut dice = self.dice;
-        self.stores.crash(|below| {
-            // Knuth's constants for a linear congruential generator: any will do that is the same in each run.
-            dice = dice
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
-            (dice >> 33) as usize % below
-        });
-        self.dice = dice;
-    }
-
-    pub(crate) fn lose_disk(&mut self) {
+    pub(crate) fn kill(&mut self, name: &NodeName) {
         assert!(
-            self.node.is_none(),
-            "a disk is lost when its node does not run: kill it first"
+            self.node(name).is_running(),
+            "node {name} is not running: only a node that runs can be killed"
         );
-        self.stores.erase();
+        let index = self.nodes.iter().position(|node| node.name == *name);
+        index.map(|index| self.bury(index));
     }
 
-    pub(crate) fn stop(&mut self) -> Result<NodeExit, NodeError> {
-        let running = self.node.take().expect("a node that runs can be stopped");
-        if let Some(ended) = running.ended {
-            return ended;
+    /// The process of a node is gone, as by SIGKILL. Whether it was there.
+    fn bury(&mut self, index: usize) -> bool {
+        let runtime = self.runtime.clone();
+        let _on_it = runtime.enter();
+        let node = &mut self.nodes[index];
+        let was_there = node.is_running();
+        node.end();
+        if was_there {
+            self.processes.end(node.name.as_str());
+            let dice = &mut self.dice;
+            node.disk.crash(|below| dice.usize(..below));
         }
-        running.wish.send_replace(Wish::Stop);
-        let (tasks, exit) = (running.tasks, running.exit);
-        self.runtime
-            .block_on(tasks.run_until(exit))
-            .expect("a node says how it ended")
+        was_there
     }
 
-    pub(crate) fn ended(&mut self) -> Option<Result<NodeExit, String>> {
-        let ended = self.node.as_ref()?.ended.as_ref()?;
-        Some(ended.as_ref().cloned().map_err(NodeError::to_string))
+    pub(crate) fn lose_disk(&mut self, name: &NodeName) {
+        let node = self.node(name);
+        assert!(
+            !node.is_running(),
+            "the disk of node {name} is lost when it does not run: kill it first"
+        );
+        node.disk.erase();
     }
 
-    pub(crate) fn status(&self) -> Vec<ShardStatus> {
-        self.board.shards()
+    /// Tells a node to stop, which takes time.
+    pub(crate) fn begin_to_stop(&mut self, name: &NodeName) {
+        self.node(name).wish(Wish::Stop);
+    }
+
+    pub(crate) fn stop(&mut self, name: &NodeName) -> Result<NodeExit, NodeError> {
+        assert!(
+            self.node(name).is_running(),
+            "node {name} is not running: only a node that runs can be stopped"
+        );
+        self.begin_to_stop(name);
+        self.drive(|driver, _| match driver.node(name).lives() {
+            true => Poll::Pending,
+            false => Poll::Ready(()),
+        });
+        self.collect(name).unwrap_or_else(|| {
+            panic!("node {name} can stop only if it is neither frozen nor killed")
+        })
+    }
+
+    /// The process of a node that has ended by itself is gone. How it ended.
+    pub(crate) fn collect(&mut self, name: &NodeName) -> Option<Result<NodeExit, NodeError>> {
+        let runtime = self.runtime.clone();
+        let _on_it = runtime.enter();
+        let ended = self.node_mut(name).end()?;
+        self.processes.end(name.as_str());
+        Some(ended)
     }
 }

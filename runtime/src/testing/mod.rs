@@ -3,10 +3,15 @@
 //!
 //! It runs the production code, down to the actors; only what touches the world is exchanged: the log is the embedded
 //! broker in the same process, stores are in memory, and time is virtual. A run is determined by its seed: the delays of
-//! the broker, and what a killed node's disk still holds.
+//! the broker, whose turn it is, and what a killed node's disk still holds.
+//!
+//! With [`TestApp::nodes`] it is a cluster, whose nodes can be killed, frozen, stopped, started and added as those of `up`.
+//! `drive` gives each `node` its turn, `settle` says when nothing is left to do, and `reader` reads and writes past the app.
 
 mod drive;
+mod node;
 mod reader;
+mod settle;
 #[cfg(test)]
 mod tests;
 
@@ -16,14 +21,17 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tanist_actors::shard::ShardStatus;
 use tanist_actors::worker::WorkerSettings;
 use tanist_cluster::Millis;
 
 pub use reader::{TestTable, TestTopic};
+pub use tanist_cluster::NodeName;
 
 use crate::app::App;
 use crate::node::{NodeError, NodeExit};
-use drive::Driver;
+use drive::{Choices, Driver};
+use reader::Tables;
 
 /// When virtual time begins: 2026-01-01 00:00 UTC.
 const EPOCH: Millis = Millis(1_767_225_600_000);
@@ -43,62 +51,65 @@ const SETTLE_LIMIT: Duration = Duration::from_secs(120);
 ///     cx.send(&shouts, word.key, word.value.to_uppercase())
 /// });
 ///
-/// let mut test = TestApp::new(app);
+/// let mut test = TestApp::new(app).nodes(2);
 /// test.topic("words").send("a", "hello");
 /// test.settle();
-/// assert_eq!(test.topic("shouts").records::<String, String>(), [("a".into(), "HELLO".into())]);
+/// test.kill("n1");
+/// test.topic("words").send("a", "again");
+/// test.settle();
+/// let heard = test.topic("shouts").records::<String, String>();
+/// assert_eq!(heard, [("a".into(), "HELLO".into()), ("a".into(), "AGAIN".into())]);
 /// ```
 pub struct TestApp {
     app: Arc<App>,
-    seed: u64,
-    settings: WorkerSettings,
-    workers: u32,
+    choices: Choices,
     /// Made at the first use, when all is known.
     driver: Option<Driver>,
 }
 
 impl TestApp {
-    /// A test of `app`, with one node. Nothing happens before the test does something.
+    /// A test of `app`, with one node, `n1`. Nothing happens before the test does something.
     pub fn new(app: App) -> Self {
         Self {
             app: Arc::new(app),
-            seed: 0,
-            settings: WorkerSettings::default(),
-            workers: 1,
+            choices: Choices::default(),
             driver: None,
         }
     }
 
-    /// Another run: other delays of the broker, other luck of a killed node's disk. 0 unless set.
+    /// A cluster of so many nodes: `n1`, `n2` and so on.
+    #[must_use]
+    pub fn nodes(mut self, nodes: usize) -> Self {
+        self.choices.nodes = nodes;
+        self
+    }
+
+    /// Another run: other delays of the broker, another order of what happens at the same time, other luck of a killed
+    /// node's disk. 0 unless set.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
-        self.seed = seed;
+        self.choices.seed = seed;
         self
     }
 
     /// Other settings of the workers.
     #[must_use]
     pub fn settings(mut self, settings: WorkerSettings) -> Self {
-        self.settings = settings;
+        self.choices.settings = settings;
         self
     }
 
-    /// More than one worker. They share the test's thread, but not their producers.
+    /// More than one worker in each node. They share the test's thread, but not their producers.
     #[must_use]
     pub fn workers(mut self, workers: u32) -> Self {
-        self.workers = workers.max(1);
+        self.choices.workers = workers.max(1);
         self
     }
 
     fn driver(&mut self) -> &mut Driver {
         self.driver.get_or_insert_with(|| {
-            let mut driver = Driver::new(
-                self.app.clone(),
-                self.settings.clone(),
-                self.workers,
-                self.seed,
-            );
-            driver.start();
+            let mut driver = Driver::new(self.app.clone(), self.choices.clone());
+            driver.start_all();
             driver
         })
     }
@@ -109,21 +120,25 @@ impl TestApp {
         TestTopic::new(self.driver(), name, codec)
     }
 
-    /// A table of the app: what is committed of it.
+    /// A table of the app: what is committed of it. [`TestTable::on`] says what a node has of it.
     pub fn table<'test>(&'test mut self, name: &'test str) -> TestTable<'test> {
         TestTable::new(self.driver(), name)
     }
 
-    /// Lets the app work until it has taken in all that was sent, and all that it sent to itself, and has committed it.
-    /// Virtual time goes on meanwhile, by fractions of a second.
+    /// Lets the app work until it has taken in all that was sent, and all that it sent to itself, and has committed it, and
+    /// until the nodes that live have shared out all shards, and their copies are complete. Virtual time goes on meanwhile, by
+    /// fractions of a second, or by seconds where a node has to be missed first.
     ///
     /// # Panics
     /// If it does not come to that within two minutes of virtual time: then something waits that nobody brings. A shard
-    /// that is broken is not waited for.
+    /// that is broken is not waited for, nor a node that is frozen.
     pub fn settle(&mut self) {
         let driver = self.driver();
         if let Err(rest) = driver.settle(SETTLE_LIMIT) {
-            panic!("the app did not settle (seed {}): {rest}", self.seed);
+            panic!(
+                "the app did not settle (seed {}): {rest}",
+                self.choices.seed
+            );
         }
     }
 
@@ -137,35 +152,66 @@ impl TestApp {
         self.driver().now()
     }
 
-    /// Kills the node, as SIGKILL does: at whatever await it stands; its open transaction stays open, and its disk keeps
+    /// Kills a node, as SIGKILL does: at whatever await it stands; its open transaction stays open, and its disk keeps
     /// only some prefix of what was not flushed.
-    pub fn kill(&mut self) {
-        self.driver().kill();
+    pub fn kill(&mut self, node: impl Into<NodeName>) {
+        self.driver().kill(&node.into());
     }
 
-    /// Loses the node's disk. For a node that does not run.
-    pub fn lose_disk(&mut self) {
-        self.driver().lose_disk();
+    /// Loses the disk of a node that does not run.
+    pub fn lose_disk(&mut self, node: impl Into<NodeName>) {
+        self.driver().lose_disk(&node.into());
     }
 
-    /// Starts a node: after [`TestApp::kill`] or [`TestApp::stop`].
-    pub fn start(&mut self) {
-        self.driver().start();
+    /// Starts a node: after [`TestApp::kill`], [`TestApp::stop`], or when it has ended by itself.
+    pub fn start(&mut self, node: impl Into<NodeName>) {
+        self.driver().start(&node.into());
     }
 
-    /// Stops the node in an orderly way; how it ended.
-    pub fn stop(&mut self) -> Result<NodeExit, NodeError> {
-        self.driver().stop()
+    /// Stops a node in an orderly way; how it ended.
+    pub fn stop(&mut self, node: impl Into<NodeName>) -> Result<NodeExit, NodeError> {
+        self.driver().stop(&node.into())
     }
 
-    /// Why the node ended by itself, if it did.
-    pub fn ended(&mut self) -> Option<Result<NodeExit, String>> {
-        self.driver().ended()
+    /// Freezes a node, as SIGSTOP does, until [`TestApp::thaw`]: it does nothing, and nobody can tell from its process.
+    pub fn freeze(&mut self, node: impl Into<NodeName>) {
+        self.driver().node(&node.into()).process.freeze();
     }
 
-    /// What the node says of its shards.
-    pub fn status(&mut self) -> Vec<tanist_actors::shard::ShardStatus> {
-        self.driver().status()
+    /// Lets a frozen node go on.
+    pub fn thaw(&mut self, node: impl Into<NodeName>) {
+        self.driver().node(&node.into()).process.thaw();
+    }
+
+    /// Starts one node more.
+    pub fn add(&mut self) -> NodeName {
+        let driver = self.driver();
+        let name = driver.add();
+        driver.start(&name);
+        name
+    }
+
+    /// The node that processes the shard with this key of a table.
+    ///
+    /// # Panics
+    /// If there is none just now: [`TestApp::settle`] waits until there is.
+    pub fn active_of(&self, table: &str, key: &str) -> NodeName {
+        let active = self.driver.as_ref().and_then(|driver| {
+            let shard = Tables::of(driver).home(table, key);
+            driver.active_of(&shard)
+        });
+        active.unwrap_or_else(|| panic!("no node has {key:?} of {table} just now: settle first"))
+    }
+
+    /// Why a node ended by itself, if it did.
+    pub fn ended(&mut self, node: impl Into<NodeName>) -> Option<Result<NodeExit, String>> {
+        let ended = self.driver().node(&node.into()).ended()?;
+        Some(ended.as_ref().cloned().map_err(NodeError::to_string))
+    }
+
+    /// What a node says of its shards.
+    pub fn status(&mut self, node: impl Into<NodeName>) -> Vec<ShardStatus> {
+        self.driver().node(&node.into()).board.shards()
     }
 
     /// The broker: to order faults, to pause it, to write and look past the app.
@@ -178,7 +224,7 @@ impl Debug for TestApp {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("TestApp")
             .field("app", &self.app.id())
-            .field("seed", &self.seed)
+            .field("choices", &self.choices)
             .finish_non_exhaustive()
     }
 }

@@ -1,16 +1,18 @@
 //! [`TestTopic`], [`TestTable`]: how a test writes to topics and reads what came of it, past the app.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tanist_actors::group::{GroupSpec, GroupTable};
 use tanist_actors::partitioner::partition_of;
-use tanist_actors::port::{MemoryStore, Store};
-use tanist_actors::table::{Changelog, Replay, StoreState, table_prefix};
+use tanist_actors::port::{Changes, KeyRange, MemoryStore, Order, Store};
+use tanist_actors::table::{Changelog, Replay, StoreState, TableReader, table_prefix};
 use tanist_actors::topic::TopicCodec;
 use tanist_broker::{LogRecord, NewRecord, TopicPartition};
-use tanist_cluster::{Millis, Offset, ShardId};
+use tanist_cluster::{Millis, NodeName, Offset, ShardId};
 
 use super::drive::Driver;
 use super::{json, typed};
@@ -106,38 +108,48 @@ impl<'test> TestTopic<'test> {
             }
             self.driver.advance(std::time::Duration::from_millis(5));
         }
-        let ended = self
-            .driver
-            .ended()
-            .map(|ended| format!("; the node ended: {ended:?}"));
+        let nodes = self.driver.nodes().iter();
+        let ended = nodes.filter_map(|it| Some(format!("; {} ended: {:?}", it.name, it.ended()?)));
         panic!(
             "there is no topic {:?}{}",
             self.name,
-            ended.unwrap_or_default()
+            ended.collect::<String>()
         );
     }
 }
 
-/// A table in the hands of a test: what its changelog says is committed, whatever nodes there are.
+/// A table in the hands of a test: what its changelog says is committed, whatever nodes there are; or what a node has of it.
 pub struct TestTable<'test> {
-    driver: &'test mut Driver,
+    driver: &'test Driver,
     name: &'test str,
+    on: Option<NodeName>,
 }
 
 impl<'test> TestTable<'test> {
-    pub(super) fn new(driver: &'test mut Driver, name: &'test str) -> Self {
-        Self { driver, name }
+    pub(super) fn new(driver: &'test Driver, name: &'test str) -> Self {
+        Self {
+            driver,
+            name,
+            on: None,
+        }
+    }
+
+    /// What this node has of the table: its shards that it processes, and its copies of others, each of which may be behind.
+    #[must_use]
+    pub fn on(mut self, node: impl Into<NodeName>) -> Self {
+        self.on = Some(node.into());
+        self
     }
 
     /// The value of `key`: a string as it is, everything else as JSON.
-    pub fn get<V: DeserializeOwned>(&mut self, key: &str) -> Option<V> {
+    pub fn get<V: DeserializeOwned>(&self, key: &str) -> Option<V> {
         let (store, reader) = self.load();
         let value = reader.key(key).and_then(|key| reader.get(&store, &key));
         value.unwrap_or_else(|error| panic!("{error}")).map(typed)
     }
 
     /// All entries, in the order of their keys.
-    pub fn entries<K: DeserializeOwned, V: DeserializeOwned>(&mut self) -> Vec<(K, V)> {
+    pub fn entries<K: DeserializeOwned, V: DeserializeOwned>(&self) -> Vec<(K, V)> {
         use std::ops::Bound::Unbounded;
         let (store, reader) = self.load();
         let entries = reader.scan(&store, Unbounded, Unbounded, usize::MAX);
@@ -148,38 +160,32 @@ impl<'test> TestTable<'test> {
             .collect()
     }
 
-    /// The table as the replay of its changelog, all partitions in one store.
-    fn load(&mut self) -> (MemoryStore, Arc<dyn tanist_actors::table::TableReader>) {
-        let app = self.driver.app();
-        let existing = Default::default();
-        let topology = app
-            .topology(&existing)
-            .unwrap_or_else(|faults| panic!("{faults}"));
-        let tables = topology.groups.iter().flat_map(|group| &group.tables);
-        let Some(table) = tables
-            .into_iter()
-            .find(|table| &*table.spec.name == self.name)
-        else {
-            panic!("no agent of the app uses a table {:?}", self.name);
-        };
-        let topic = topology.topics.names[usize::from(table.changelog.0)].clone();
-        let store = MemoryStore::default();
+    /// The table, all partitions in one store.
+    fn load(&self) -> (MemoryStore, Arc<dyn TableReader>) {
+        let tables = Tables::of(self.driver);
+        let (group, table) = tables.find(self.name);
+        let (store, changes) = (
+            MemoryStore::default(),
+            match &self.on {
+                None => self.committed(&tables.topics[usize::from(table.changelog.0)], group),
+                Some(node) => self.copies(node, group),
+            },
+        );
+        let written = store.apply(&changes);
+        written.unwrap_or_else(|error| panic!("{error}"));
+        (store, table.spec.reader.clone())
+    }
+
+    /// The replay of its changelog.
+    fn committed(&self, topic: &Arc<str>, group: &GroupSpec) -> Changes {
         let changelog = Changelog {
             topic: topic.clone(),
             prefix: table_prefix(self.name),
         };
-        let state = StoreState::new(app.id(), &ShardId::new("test", 0));
+        let state = StoreState::new(self.driver.app().id(), &ShardId::new("test", 0));
         let mut replay = Replay::new([changelog].into(), state);
-        for partition in 0..i32::MAX {
-            let partition = TopicPartition::new(&*topic, partition);
-            if self
-                .driver
-                .broker()
-                .bounds(&partition, self.driver.broker_now())
-                .is_err()
-            {
-                break;
-            }
+        for partition in 0..group.partitions {
+            let partition = TopicPartition::new(&**topic, partition);
             for record in self.driver.records(&partition, 0) {
                 let key = record.key.as_deref().unwrap_or_default();
                 let taken = replay.record(0, key, record.value.as_deref());
@@ -187,9 +193,54 @@ impl<'test> TestTable<'test> {
                 replay.reached(0, Offset(record.offset));
             }
         }
-        store
-            .apply(&replay.take())
-            .unwrap_or_else(|error| panic!("{error}"));
-        (store, table.spec.reader.clone())
+        replay.take()
+    }
+
+    /// What is open on a node.
+    fn copies(&self, node: &NodeName, group: &GroupSpec) -> Changes {
+        let stores = self.driver.node(node).stores();
+        let mut changes = Changes::default();
+        for partition in 0..group.partitions {
+            let store = stores.find(&ShardId::new(group.name.clone(), partition));
+            let Some(store) = store else { continue };
+            let all = KeyRange::prefix(&table_prefix(self.name));
+            let page = store.page(&all, Order::Ascending, usize::MAX);
+            for (key, value) in page.unwrap_or_else(|error| panic!("{error}")) {
+                changes.put(&key, &[], &value);
+            }
+        }
+        changes
+    }
+}
+
+/// The app's tables.
+pub(super) struct Tables {
+    pub(super) groups: Vec<Arc<GroupSpec>>,
+    topics: Arc<[Arc<str>]>,
+}
+
+impl Tables {
+    pub(super) fn of(driver: &Driver) -> Self {
+        let topology = driver.app().topology(&BTreeMap::new());
+        let topology = topology.unwrap_or_else(|faults| panic!("{faults}"));
+        Self {
+            groups: topology.groups,
+            topics: topology.topics.names,
+        }
+    }
+
+    pub(super) fn find(&self, name: &str) -> (&Arc<GroupSpec>, &GroupTable) {
+        let groups = self.groups.iter();
+        let mut tables = groups.flat_map(|group| group.tables.iter().map(move |it| (group, it)));
+        let found = tables.find(|(_, table)| &*table.spec.name == name);
+        found.unwrap_or_else(|| panic!("no agent of the app uses a table {name:?}"))
+    }
+
+    /// The shard that has `key`.
+    pub(super) fn home(&self, table: &str, key: &str) -> ShardId {
+        let (group, table) = self.find(table);
+        let key = table.spec.reader.key(key);
+        let key = key.unwrap_or_else(|error| panic!("{error}"));
+        ShardId::new(group.name.clone(), partition_of(&key, group.partitions).0)
     }
 }

@@ -1,4 +1,5 @@
 mod changelogs;
+mod clusters;
 mod stopping;
 
 use std::collections::BTreeMap;
@@ -80,8 +81,8 @@ fn an_account_keeps_its_count_when_its_node_dies() {
     let mut test = TestApp::new(orders()).seed(7);
     test.topic("orders").send("any", order("a1", 2));
     test.settle();
-    test.kill();
-    test.start();
+    test.kill("n1");
+    test.start("n1");
     test.topic("orders").send("any", order("a1", 1));
     test.settle();
     assert_eq!(
@@ -109,11 +110,11 @@ fn whatever_is_killed_no_count_is_lost_doubled_or_skipped() {
                 sent += 1;
             }
             test.advance(Duration::from_millis(1 + (seed * 31 + round * 47) % 173));
-            test.kill();
+            test.kill("n1");
             if (seed + round) % 3 == 0 {
-                test.lose_disk();
+                test.lose_disk("n1");
             }
-            test.start();
+            test.start("n1");
         }
         test.settle();
         let counts = check_counts(&mut test);
@@ -130,8 +131,8 @@ fn a_run_is_determined_by_its_seed() {
                 .send(None::<String>, order(&format!("a{}", number % 7), number));
             test.advance(Duration::from_millis(3));
         }
-        test.kill();
-        test.start();
+        test.kill("n1");
+        test.start("n1");
         test.settle();
         let log: Vec<_> = test.topic("order-counts").raw();
         log
@@ -178,7 +179,7 @@ fn a_handler_that_fails_leaves_no_trace_and_stops_its_shard_alone() {
     }
     test.settle();
     let broken: Vec<_> = test
-        .status()
+        .status("n1")
         .into_iter()
         .filter(|shard| matches!(shard.state, ShardState::Broken { .. }))
         .collect();
@@ -253,8 +254,8 @@ fn records_in_hand_when_the_node_dies_are_handled_once_though_later_ones_were_fi
         }
         for round in 0..3 {
             test.advance(Duration::from_millis(200 + 90 * round + 13 * seed));
-            test.kill();
-            test.start();
+            test.kill("n1");
+            test.start("n1");
         }
         test.settle();
         let mut numbers: Vec<u64> = test
@@ -333,8 +334,8 @@ fn after_kills(guarantee: Guarantee, seed: u64) -> (u64, BTreeMap<String, Vec<u6
             sent += 1;
         }
         test.advance(Duration::from_millis(20 + (seed * 37 + round * 53) % 150));
-        test.kill();
-        test.start();
+        test.kill("n1");
+        test.start("n1");
     }
     test.settle();
     let mut outputs: BTreeMap<String, Vec<u64>> = BTreeMap::new();

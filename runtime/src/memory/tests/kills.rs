@@ -1,9 +1,11 @@
 //! Kills: what is dropped at an await.
 
+use std::collections::BTreeSet;
 use std::pin::pin;
 use std::task::Poll;
 
 use super::*;
+use crate::memory::Process;
 
 /// Polls `future` until it has waited `awaits` times, and drops it there; false if it had come to its end before.
 async fn kill_at<T>(awaits: usize, future: impl Future<Output = T>) -> bool {
@@ -122,5 +124,55 @@ fn a_transaction_that_nobody_comes_back_for_is_rolled_back_by_time_alone() {
             }
             ready.notified().await;
         }
+    });
+}
+
+#[test]
+fn a_process_dies_at_exactly_one_point_of_a_commit_which_happens_whole_or_not_at_all() {
+    let mut seen = BTreeSet::new();
+    for points in 1.. {
+        let died = on_virtual_time(async {
+            let world = World::new(7);
+            let process = Arc::<Process>::default();
+            let broker = world.broker.of_process("n1", process.clone());
+            let log = broker.log(&id()).await.unwrap().build();
+            let before = process.passed();
+            process.die_after(points);
+            let committed = tokio::time::timeout(Duration::from_secs(9), log.commit(commit("x")));
+            let died = committed.await.is_err();
+            assert_eq!((died, process.is_dead()), (died, died));
+            if died {
+                assert_eq!(process.passed(), before + points);
+            }
+            let _next = world.log().await;
+            let visible = world.visible("a");
+            assert_eq!(visible, world.visible("b"), "at point {points}");
+            assert_eq!(!visible.is_empty(), world.committed().await.is_some());
+            seen.insert((died, visible.len()));
+            died
+        });
+        if !died {
+            break;
+        }
+    }
+    assert_eq!(seen, [(true, 0), (true, 1), (false, 1)].into());
+}
+
+#[test]
+fn a_frozen_process_stands_where_it_is_and_goes_on_when_it_thaws() {
+    on_virtual_time(async {
+        let world = World::new(7);
+        let process = Arc::<Process>::default();
+        let broker = world.broker.of_process("n1", process.clone());
+        let log = broker.log(&id()).await.unwrap().build();
+        process.freeze();
+        let before = world.clock.elapsed();
+        let (committed, ()) = tokio::join!(log.commit(commit("x")), async {
+            sleep_ms(5_000).await;
+            assert_eq!(world.visible("a"), [""; 0]);
+            process.thaw();
+        });
+        committed.unwrap();
+        assert!((5_000..5_050).contains(&(world.clock.elapsed() - before).as_millis()));
     });
 }

@@ -57,7 +57,7 @@ fn lose(test: &mut TestApp, topics: &[&str]) {
 /// Why the one shard is broken.
 fn broken(test: &mut TestApp) -> String {
     test.settle();
-    match test.status().remove(0).state {
+    match test.status("n1").remove(0).state {
         ShardState::Broken { reason } => reason,
         state => panic!("the shard is {state}"),
     }
@@ -72,10 +72,10 @@ fn a_changelog_that_is_lost_with_the_disk_is_missed_also_where_another_is_left()
     ] {
         let mut test = TestApp::new(words());
         send(&mut test, &[("a", "aha"), ("b", "behind"), ("a", "aha")]);
-        test.kill();
-        test.lose_disk();
+        test.kill("n1");
+        test.lose_disk("n1");
         lose(&mut test, lost);
-        test.start();
+        test.start("n1");
         let reason = broken(&mut test);
         let expected = format!("changelog {named}[0] has lost what was committed to it");
         assert!(reason.starts_with(&expected), "{lost:?}: {reason}");
@@ -88,9 +88,9 @@ fn a_changelog_that_is_lost_while_the_disk_is_there_is_missed() {
     for lost in [COUNTS, LONG] {
         let mut test = TestApp::new(words());
         send(&mut test, &[("a", "aha"), ("b", "behind")]);
-        test.stop().unwrap();
+        test.stop("n1").unwrap();
         lose(&mut test, &[lost]);
-        test.start();
+        test.start("n1");
         let reason = broken(&mut test);
         let expected = format!("changelog {lost}[0] was truncated or created anew");
         assert!(reason.starts_with(&expected), "{reason}");
@@ -102,12 +102,12 @@ fn a_table_that_was_never_written_to_is_not_missed() {
     let mut test = TestApp::new(words());
     send(&mut test, &[("a", "aha")]);
     for disk_is_lost in [false, true] {
-        test.kill();
+        test.kill("n1");
         if disk_is_lost {
-            test.lose_disk();
+            test.lose_disk("n1");
         }
         lose(&mut test, &[LONG]);
-        test.start();
+        test.start("n1");
         send(&mut test, &[("a", "aha")]);
     }
     assert_eq!(test.table("counts").get::<u64>("a"), Some(3));
@@ -117,8 +117,8 @@ fn a_table_that_was_never_written_to_is_not_missed() {
 fn offsets_that_somebody_has_set_are_no_promise_of_a_changelog() {
     let mut test = TestApp::new(words());
     send(&mut test, &[("a", "aha"), ("a", "aha")]);
-    test.kill();
-    test.lose_disk();
+    test.kill("n1");
+    test.lose_disk("n1");
     lose(&mut test, &[COUNTS, LONG]);
     let offset = tanist_broker::Committed {
         offset: 1,
@@ -129,7 +129,7 @@ fn offsets_that_somebody_has_set_are_no_promise_of_a_changelog() {
     let of = tanist_broker::TopicPartition::new("words", 0);
     let set = test.broker().commit_offsets("words", &[(of, offset)], now);
     set.unwrap();
-    test.start();
+    test.start("n1");
     test.settle();
     assert_eq!(test.table("counts").get::<u64>("a"), Some(1));
 }
@@ -142,18 +142,18 @@ fn a_restore_that_is_broken_off_anywhere_goes_on_where_it_was() {
         test.topic("words").send(key.to_string(), &long);
     }
     test.settle();
-    test.kill();
-    test.lose_disk();
-    test.start();
+    test.kill("n1");
+    test.lose_disk("n1");
+    test.start("n1");
     let mut seen = BTreeSet::new();
     for _ in 0..10_000 {
         test.advance(Duration::from_micros(200));
-        match test.status().first().map(|shard| &shard.state) {
+        match test.status("n1").first().map(|shard| &shard.state) {
             Some(&ShardState::Restoring { records, of })
                 if (1..of).contains(&records) && seen.insert(records) =>
             {
-                test.stop().unwrap();
-                test.start();
+                test.stop("n1").unwrap();
+                test.start("n1");
             }
             Some(ShardState::Running) => break,
             _ => {}
@@ -162,6 +162,10 @@ fn a_restore_that_is_broken_off_anywhere_goes_on_where_it_was() {
     assert!(seen.len() > 1, "no restore was broken off: {seen:?}");
     test.settle();
     assert_eq!(test.table("long").entries::<String, String>().len(), 3000);
-    let states: Vec<_> = test.status().into_iter().map(|shard| shard.state).collect();
+    let states: Vec<_> = test
+        .status("n1")
+        .into_iter()
+        .map(|shard| shard.state)
+        .collect();
     assert_eq!(states, [ShardState::Running]);
 }

@@ -25,10 +25,10 @@ fn a_node_that_is_stopped_after_a_connection_broke_commits_by_a_new_producer() {
                 test.advance(Duration::from_millis(10 + 7 * seed));
                 send(&mut test);
                 test.advance(Duration::from_millis(3 * seed));
-                let exit = test.stop().unwrap();
+                let exit = test.stop("n1").unwrap();
                 let stopped = NodeExit::Stopped { committed: true };
                 assert_eq!(exit, stopped, "{api:?} {fault:?} seed {seed}");
-                test.start();
+                test.start("n1");
                 test.settle();
                 let counts = check_counts(&mut test);
                 assert_eq!(counts.values().sum::<u64>(), 9);
