@@ -14,6 +14,10 @@ use crate::plan::{Draft, Plan, Roles};
 use crate::topology::Topology;
 use crate::view::{Member, View};
 
+/// For how long nothing is planned after somebody has said that it leaves: an operator who stops all nodes does so within
+/// milliseconds, and their shards are not to go from one to the next.
+pub const TOGETHER: Duration = Duration::from_millis(50);
+
 /// What a member knows when it asks itself what to do as director.
 #[derive(Debug, Clone, Copy)]
 pub struct Situation<'a> {
@@ -27,6 +31,8 @@ pub struct Situation<'a> {
     pub policy: &'a Policy,
     /// For how long to wait for the other nodes when all were down, see [`Waiting::Outage`].
     pub gather: Duration,
+    /// For how long it has been the same members that are leaving.
+    pub same_leave: Duration,
     /// Since the start of this process.
     pub now: Duration,
 }
@@ -68,6 +74,8 @@ pub enum Waiting {
     Fences(Vec<MemberId>),
     /// Its own producers to be armed, and its own report.
     Myself,
+    /// Somebody leaves: for a moment, for others that do, see [`TOGETHER`].
+    Leaving,
     /// Everybody was down. Whoever is first would be given all shards, most of which have a copy on the disk
     /// of a node that is about to come back: these are given a moment.
     Outage {
@@ -146,6 +154,14 @@ impl Director {
         let missing = missing(it, &ready);
         if !missing.is_empty() && in_office < it.gather {
             return Decision::Wait(Waiting::Outage { missing });
+        }
+        if it.reports.all_leave(ready.keys().copied()) {
+            // Nobody is there to take over: all keep what they have until they stop, which they do at once.
+            return Decision::Rest;
+        }
+        let somebody_leaves = alive.iter().any(|id| it.reports.leaves(*id));
+        if dead.is_empty() && somebody_leaves && it.same_leave < TOGETHER {
+            return Decision::Wait(Waiting::Leaving);
         }
         let facts = facts(it, &ready, &myself.join.topology);
         let roles = assign(&facts, it.view.plan(), it.policy);

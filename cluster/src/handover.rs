@@ -11,7 +11,7 @@
 //!     +-----------------  ^     no role   |                                          |
 //!                         +---------------+-------------------- committed -----------+
 //!
-//!   any -- failed --> Broken -- no role --> Closing       Broken -- repaired --> Opening
+//!   any -- failed --> Broken -- no role --> Closing
 //!   any -- lost ----> Absent
 //! ```
 //!
@@ -56,7 +56,7 @@ pub enum Phase {
     Finishing,
     /// The store is being closed.
     Closing,
-    /// It cannot go on here; the reason is where the failure was. Waits to be moved or repaired.
+    /// It cannot go on here; the reason is where the failure was. Waits to be moved.
     Broken,
 }
 
@@ -90,8 +90,6 @@ pub enum Event {
     /// The shard cannot go on here: its policy says so, or its store or changelog does. Whatever ran has been
     /// stopped, and the outcome of its last commit is known.
     Failed,
-    /// An operator says that it can.
-    Repaired,
 }
 
 /// What to do.
@@ -208,7 +206,6 @@ impl Replica {
 
             (Closing, Event::Closed) if self.role == Role::Copy => (Opening, vec![Step::Open]),
             (Closing, Event::Closed) => (Absent, vec![]),
-            (Broken, Event::Repaired) => (Opening, vec![Step::Open]),
             (phase, _) => (phase, vec![]),
         };
         self.phase = phase;
@@ -293,11 +290,6 @@ mod tests {
             &done(&[Release, Close]),
         );
         check(
-            &and(&[Failed, Repaired, Opened]),
-            Phase::CatchingUp,
-            &done(&[Open, Follow, CatchUp]),
-        );
-        check(
             &[COPY, Opened, Permitted, TakenAway],
             Phase::Following,
             &[Open, Follow, CatchUp, Release],
@@ -315,7 +307,6 @@ mod tests {
         use Event::*;
         let events = [
             COPY, NONE, Permitted, TakenAway, Lost, Opened, CaughtUp, Committed, Closed, Failed,
-            Repaired,
         ];
         let mut reached = vec![Replica::default()];
         let mut next = 0;

@@ -96,11 +96,16 @@ impl Reports {
         self.0.get(&member)
     }
 
+    /// Whether a member has said that it is leaving.
+    #[must_use]
+    pub fn leaves(&self, member: MemberId) -> bool {
+        self.get(member).is_some_and(|(_, leaving)| *leaving)
+    }
+
     /// Whether all of these are leaving: then nobody is there to take over, and nobody has to be waited for.
     #[must_use]
     pub fn all_leave(&self, members: impl IntoIterator<Item = MemberId>) -> bool {
-        let leaves = |id| self.get(id).is_some_and(|(_, leaving)| *leaving);
-        members.into_iter().all(leaves)
+        members.into_iter().all(|id| self.leaves(id))
     }
 }
 

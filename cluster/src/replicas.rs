@@ -133,14 +133,6 @@ impl Replicas {
         tasks
     }
 
-    /// An operator says that a shard can go on here.
-    pub fn repaired(&mut self, shard: &ShardId, view: &View) -> Vec<Task> {
-        let mut tasks = Vec::new();
-        self.tell(shard, Event::Repaired, view, &mut tasks);
-        self.ask(shard, view, &mut tasks);
-        tasks
-    }
-
     /// The member has to end: Kafka refused a commit of it, or it stops and nobody is there to take over.
     pub fn lost(&mut self, view: &View) -> Vec<Task> {
         let mut tasks = Vec::new();

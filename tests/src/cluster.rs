@@ -53,18 +53,25 @@ impl<'o> Cluster<'o> {
         for name in names {
             cluster.add(name);
         }
-        cluster.await_whole();
+        if !names.is_empty() {
+            cluster.await_whole();
+        }
         cluster
     }
 
     /// Starts a node, on the disk of the last one of this name.
     pub fn add(&mut self, name: &str) {
+        self.add_with(name, &[]);
+    }
+
+    /// The same, with variables more.
+    pub fn add_with(&mut self, name: &str, variables: &[(String, String)]) {
         let address = self.orders.data_dir(name).join("http");
         // What a killed one has left behind is not its.
         let _ = fs::remove_file(address);
         let mut args: Vec<&str> = self.args.iter().map(String::as_str).collect();
         args.extend(["--node", name]);
-        let process = self.orders.worker(name, &args);
+        let process = self.orders.worker_with(name, &args, variables);
         self.nodes.insert(name.to_owned(), process);
     }
 

@@ -10,6 +10,7 @@ use crate::orders::{ORDER_COUNTS, OrderCheck, check_orders};
 use crate::program::{Ended, Process, Program};
 use crate::reader::read_committed;
 
+const PROGRAM: &str = "02_orders";
 /// The topic that the example reads.
 pub const ORDERS: &str = "orders";
 /// How many partitions its topics have.
@@ -42,7 +43,7 @@ impl Orders {
             .is_shared()
             .then(|| TURN.lock().unwrap_or_else(PoisonError::into_inner));
         Self {
-            program: Program::new("02_orders", broker.bootstrap()),
+            program: Program::new(PROGRAM, broker.bootstrap()),
             broker,
             _turn: turn,
         }
@@ -60,8 +61,21 @@ impl Orders {
 
     /// Starts `worker` in the data directory of `node`.
     pub fn worker(&self, node: &str, args: &[&str]) -> Process {
-        let args = [&["worker", "--data-dir", node], args].concat();
-        self.program.start(&args)
+        self.worker_with(node, args, &[])
+    }
+
+    /// The same, with variables more.
+    pub fn worker_with(
+        &self,
+        node: &str,
+        args: &[&str],
+        variables: &[(String, String)],
+    ) -> Process {
+        let mut program = self.program.beside(PROGRAM);
+        for (name, value) in variables {
+            program = program.variable(name, value);
+        }
+        program.start(&[&["worker", "--data-dir", node], args].concat())
     }
 
     /// Asks the node in the data directory of `node`.

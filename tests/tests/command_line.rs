@@ -10,8 +10,12 @@ mod data_dir;
 mod full_disk;
 #[path = "command_line/lost.rs"]
 mod lost;
+#[path = "command_line/newer.rs"]
+mod newer;
 #[path = "command_line/orders.rs"]
 mod orders;
+#[path = "command_line/own_topics.rs"]
+mod own_topics;
 #[path = "command_line/queries.rs"]
 mod queries;
 #[path = "command_line/records.rs"]

@@ -11,6 +11,7 @@ struct Knows {
     alive: BTreeSet<MemberId>,
     reports: Reports,
     books: BTreeMap<MemberId, Director>,
+    same_leave: Duration,
     now: Duration,
 }
 
@@ -23,6 +24,7 @@ impl Knows {
             reports: &self.reports,
             policy: &Policy::default(),
             gather: Duration::from_secs(1),
+            same_leave: self.same_leave,
             now: self.now,
         })
     }
@@ -81,6 +83,7 @@ fn cluster<const N: usize>(names: [&str; N]) -> (Knows, [MemberId; N]) {
         alive: members.iter().copied().collect(),
         reports: Reports(heard.collect()),
         books: BTreeMap::new(),
+        same_leave: TOGETHER,
         now: Duration::ZERO,
         view,
     };
@@ -224,4 +227,39 @@ fn a_node_may_leave_once_nothing_is_its_own() {
         knows.read(released);
     }
     assert!(knows.view.may_leave(leaving));
+}
+
+#[test]
+fn nothing_is_handed_from_one_that_leaves_to_the_next() {
+    let moment = TOGETHER - Duration::from_millis(1);
+    // Who leaves, for how long it has been these, who is dead, and what follows.
+    for (leaving, same_leave, dead, expected) in [
+        (&[][..], Duration::ZERO, None, "Rest"),
+        (&[1], moment, None, "Wait(Leaving)"),
+        (&[0], moment, None, "Wait(Leaving)"),
+        (&[1], TOGETHER, None, "Write"),
+        (&[0, 1], moment, None, "Wait(Leaving)"),
+        (&[0, 1, 2], Duration::ZERO, None, "Rest"),
+        (&[0, 1, 2], TOGETHER, None, "Rest"),
+        // Whoever is dead cannot go on with its shards meanwhile.
+        (&[0], moment, Some(2), "Write"),
+        (&[0, 1], TOGETHER, Some(2), "Rest"),
+    ] {
+        let (mut knows, members) = cluster(["n0", "n1", "n2"]);
+        knows.plan(members[0]);
+        knows.all_caught_up();
+        for n in leaving {
+            knows.reports.0.get_mut(&members[*n]).unwrap().1 = true;
+        }
+        knows.same_leave = same_leave;
+        if let Some(n) = dead {
+            knows.alive.remove(&members[n]);
+            for fence in knows.fence(members[0]) {
+                knows.ended(members[0], &fence);
+            }
+        }
+        let decision = format!("{:?}", knows.next(members[0]));
+        let case = (leaving, same_leave, dead);
+        assert!(decision.starts_with(expected), "{case:?}: {decision}");
+    }
 }

@@ -228,6 +228,7 @@ impl Node {
             reports: &reports,
             policy: &Policy::default(),
             gather: Duration::ZERO,
+            same_leave: Duration::MAX,
             now: Duration::ZERO,
         })
     }

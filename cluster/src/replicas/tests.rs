@@ -192,13 +192,3 @@ fn a_broken_shard_is_released_when_another_is_to_have_it() {
     assert_eq!(world.go(0), "write, close");
     assert!(world.go(1).ends_with("activate"));
 }
-
-#[test]
-fn an_operator_says_that_a_broken_shard_can_go_on() {
-    let mut world = World::new();
-    world.plan(0, true, &[]);
-    let tasks = world.follow(0);
-    world.on(0, tasks[0].ticket().unwrap(), Event::Failed);
-    let tasks = world.replicas[0].repaired(&shard(), &world.log.view);
-    assert_eq!(world.work(0, tasks), "open, follow, catch up, activate");
-}

@@ -91,7 +91,7 @@ const RECONNECT: Range<Duration> = Duration::from_millis(20)..Duration::from_sec
 /// is only just being completed, which takes a few milliseconds; with librdkafka's default, 100, every other transaction
 /// that followed another closely took a tenth of a second.
 const RETRY_BACKOFF: Duration = Duration::from_millis(5);
-/// How long one request may stay unanswered.
+/// How long one request may stay unanswered; no longer than a transaction, or librdkafka refuses to make a producer.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl KafkaSettings {
@@ -247,7 +247,10 @@ impl KafkaSettings {
                 ("reconnect.backoff.ms", RECONNECT.start.as_millis()),
                 ("reconnect.backoff.max.ms", RECONNECT.end.as_millis()),
                 ("retry.backoff.ms", RETRY_BACKOFF.as_millis()),
-                ("socket.timeout.ms", REQUEST_TIMEOUT.as_millis()),
+                (
+                    "socket.timeout.ms",
+                    REQUEST_TIMEOUT.min(self.transaction_timeout).as_millis(),
+                ),
             ],
         );
         config.extend(self.properties.clone());
@@ -290,6 +293,8 @@ impl fmt::Debug for KafkaSettings {
 
 #[cfg(test)]
 mod tests {
+    use rdkafka::producer::BaseProducer;
+
     use super::*;
 
     #[test]
@@ -304,6 +309,16 @@ mod tests {
         for word in ["`broker`", "`acks`", "commit_timeout", "read_ahead_kb"] {
             assert!(faults.contains(word), "{word} is not in:\n{faults}");
         }
+    }
+
+    #[test]
+    fn a_short_transaction_has_shorter_requests() {
+        let mut settings = KafkaSettings::new("localhost:9092", "orders");
+        settings.commit_timeout = Duration::from_secs(1);
+        settings.transaction_timeout = Duration::from_secs(2);
+        assert_eq!(settings.faults(), Vec::<String>::new());
+        let made: Result<BaseProducer, _> = settings.transactional("orders-0-0").create();
+        assert!(made.is_ok(), "{:?}", made.err());
     }
 
     #[test]

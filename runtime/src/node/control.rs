@@ -16,6 +16,13 @@ use tokio::sync::Notify;
 
 /// Records that are pulled at a time.
 const BATCH_RECORDS: usize = 500;
+/// Kafka compacts no segment that is still written to, and by default one is until it has a gigabyte or is a week old: whoever
+/// joins would read all of it. A plan for ten thousand shards has half a megabyte.
+const CONFIG: [(&str, &str); 3] = [
+    ("cleanup.policy", "compact"),
+    ("segment.bytes", "4194304"),
+    ("segment.ms", "3600000"),
+];
 /// Before a record is written again whose fate is unknown.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -48,8 +55,8 @@ pub(super) struct ControlLog {
 impl ControlLog {
     /// Opens `{app}.control`, made if it does not exist, and reads it to its end.
     pub(super) async fn open(broker: &dyn Broker, app: &str) -> Result<Self, ControlError> {
-        let config = [("cleanup.policy".to_owned(), "compact".to_owned())].into();
-        let partition = internal_topic(broker, format!("{app}.control"), config).await?;
+        let config = CONFIG.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let partition = internal_topic(broker, format!("{app}.control"), config.into()).await?;
         let bounds = broker.offsets(std::slice::from_ref(&partition)).await?;
         let bounds = bounds.get(&partition).cloned().unwrap_or_default();
         let ready = Arc::new(Notify::new());

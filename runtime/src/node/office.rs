@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tanist_actors::port::{BrokerError, LocalPortFuture};
-use tanist_cluster::director::{Decision, Director, Situation, Waiting};
+use tanist_cluster::director::{Decision, Director, Situation, TOGETHER, Waiting};
 use tanist_cluster::fence::Fence;
 use tanist_cluster::heartbeat::Reports;
 use tanist_cluster::liveness::Verdict;
@@ -45,6 +45,8 @@ pub(super) struct Office {
     /// The first death that no plan answers yet, and who is dead.
     noticed: Option<Duration>,
     dead: BTreeSet<MemberId>,
+    /// Who leaves, and since when it is these.
+    leaving: (BTreeSet<MemberId>, Duration),
     /// When to ask again.
     ask_at: Option<Duration>,
     sweep_at: Option<Duration>,
@@ -59,6 +61,7 @@ impl Office {
             fencing: FuturesUnordered::new(),
             noticed: None,
             dead: BTreeSet::new(),
+            leaving: (BTreeSet::new(), Duration::ZERO),
             ask_at: Some(Duration::ZERO),
             sweep_at: None,
         }
@@ -118,12 +121,21 @@ impl Office {
     ) -> Option<Plan> {
         let now = parts.clock.elapsed();
         self.ask_at.take_if(|at| *at <= now)?;
+        let leaving: BTreeSet<MemberId> = alive
+            .iter()
+            .copied()
+            .filter(|id| reports.leaves(*id))
+            .collect();
+        if leaving != self.leaving.0 {
+            self.leaving = (leaving, now);
+        }
         let decision = self.books.next(&Situation {
             view,
             alive,
             reports,
             policy: &parts.cluster.policy,
             gather: GATHER,
+            same_leave: now.saturating_sub(self.leaving.1),
             now,
         });
         let before = std::mem::replace(&mut self.in_office, decision != Decision::NotMine);
@@ -134,8 +146,10 @@ impl Office {
             Decision::NotMine | Decision::Rest => {}
             Decision::Wait(waiting) => {
                 tracing::debug!(?waiting, "the director waits");
-                if let Waiting::Outage { .. } = waiting {
-                    self.ask_at = Some(now + OUTAGE);
+                match waiting {
+                    Waiting::Outage { .. } => self.ask_at = Some(now + OUTAGE),
+                    Waiting::Leaving => self.ask_at = Some(self.leaving.1 + TOGETHER),
+                    Waiting::Plan(_) | Waiting::Fences(_) | Waiting::Myself => {}
                 }
             }
             Decision::Fence(fences) => self.fence(fences, parts),

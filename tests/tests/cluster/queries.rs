@@ -7,7 +7,8 @@ use tanist_actors::partitioner::partition_of;
 use tanist_tests::cluster::Cluster;
 use tanist_tests::node::{Orders, PARTITIONS};
 
-const NODES: [&str; 3] = ["n1", "n2", "n3"];
+use super::NODES;
+
 const TABLE: &str = "/tables/order_count";
 
 fn json(cluster: &Cluster<'_>, node: &str, path: &str) -> Value {
