@@ -4,6 +4,8 @@
 mod clocks;
 #[path = "cluster/events.rs"]
 mod events;
+#[path = "cluster/machines.rs"]
+mod machines;
 #[path = "cluster/outages.rs"]
 mod outages;
 #[path = "cluster/queries.rs"]

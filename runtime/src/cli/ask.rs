@@ -4,13 +4,12 @@ use std::fmt::Display;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use ureq::Body;
 use ureq::http::{Response, StatusCode};
 
 use crate::error::{Error, Result};
-use crate::http::{APP_HEADER, AddressFile, Freshness, is_of_app, patient};
+use crate::http::{APP_HEADER, AddressFile, Freshness, Refusal, from_here, is_of_app, patient};
 use crate::settings::Settings;
 
 /// How long an answer may take. Those that ask the broker in turn wait a second for it.
@@ -28,15 +27,6 @@ pub(super) struct Asked {
     agent: ureq::Agent,
 }
 
-/// Why a node did not answer what it was asked.
-#[derive(Deserialize)]
-struct Refusal {
-    kind: String,
-    error: String,
-    #[serde(flatten)]
-    freshness: Freshness,
-}
-
 /// An answer, or that there is none for this key.
 pub(super) enum Answer<T> {
     There(T),
@@ -48,7 +38,7 @@ impl Asked {
     pub(super) fn find(settings: &Settings) -> Result<Self> {
         let address = match settings.http.port() {
             0 => by_file(settings)?,
-            _ => settings.http,
+            _ => from_here(settings.http),
         };
         Ok(Self::at(settings.app.clone(), address))
     }

@@ -3,7 +3,7 @@
 use clap::ArgMatches;
 
 use super::Session;
-use super::launch::connect;
+use super::launch::connect_beside;
 use super::progress::Progress;
 use crate::app::AppCommand;
 use crate::client::Client;
@@ -14,7 +14,7 @@ pub(super) async fn run(
     command: &AppCommand,
     matches: &ArgMatches,
 ) -> Result<()> {
-    let kafka = connect(&session.settings)?;
+    let kafka = connect_beside(&session.settings).await?;
     let client = Client::open(&kafka, &session.app, session.wish.clone()).await?;
     let progress = Progress::new(session.output);
     let sent = client.acknowledged();

@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use tanist_actors::port::{BrokerError, Clock, TokioClock};
 use tanist_actors::worker::Thread;
+use tanist_cluster::admission::Peer;
 use tokio::sync::watch;
 use uuid::Uuid;
 
+use super::ask::Asked;
 use crate::app::App;
 use crate::error::{Error, Result};
-use crate::http::{AddressFile, Api, Peers, Rates, Server};
+use crate::http::{AddressFile, Api, NodeStatus, Peers, Rates, Server};
 use crate::kafka::{Contact, Kafka};
 use crate::node::{Board, Node, NodeExit, NodeParts, OpenStores, TcpLinks, Wish, machine};
 use crate::settings::Settings;
@@ -24,6 +26,21 @@ pub(super) fn connect(settings: &Settings) -> Result<Kafka> {
         BrokerError::Refused { .. } => Error::Usage(error.to_string()),
         BrokerError::Unreachable { .. } => error.into(),
     })
+}
+
+/// The same for a command beside the nodes of an app: unless a broker is given, it is theirs.
+pub(super) async fn connect_beside(settings: &Settings) -> Result<Kafka> {
+    let mut settings = settings.clone();
+    if !settings.is_given("broker")
+        && let Ok(asked) = Asked::find(&settings)
+    {
+        let status =
+            tokio::task::spawn_blocking(move || asked.answer::<NodeStatus>(&["status"], &[]));
+        if let Ok(Ok(status)) = status.await {
+            settings.broker = status.broker.address;
+        }
+    }
+    connect(&settings)
 }
 
 /// A node that answers queries, and has not begun to work.
@@ -70,6 +87,11 @@ impl Launch {
             ))
         })?;
         let address_file = AddressFile::write(&settings.data_dir, server.address())?;
+        let advertised = match &settings.advertised_http {
+            Some((host, 0)) => format!("{host}:{}", server.address().port()),
+            Some((host, port)) => format!("{host}:{port}"),
+            None => server.address().to_string(),
+        };
         let parts = NodeParts {
             app: Arc::new(app),
             name: settings.node.clone(),
@@ -82,7 +104,7 @@ impl Launch {
             thread: Thread::Own,
             board,
             links: Arc::new(TcpLinks::new(answers_as)),
-            http: Some(server.address().to_string()),
+            http: Some(advertised),
             machine: machine(),
             incarnation,
         };
@@ -108,11 +130,12 @@ impl Launch {
 
     /// Runs until it ends by itself, or by `wish`.
     pub(super) async fn run(self, wish: watch::Receiver<Wish>) -> Result<NodeExit> {
-        tracing::info!(node = %self.parts.name, http = %self.address(), "answers queries");
+        let listens = self.address();
+        tracing::info!(node = %self.parts.name, http = %listens, "answers queries");
         let api = self.api;
         let exit = tokio::select! {
             biased;
-            exit = run(self.parts, &api, wish) => exit,
+            exit = run(self.parts, listens, &api, wish) => exit,
             error = given_up(self.contact, self.broker_timeout, &api.address) => Err(error.into()),
             never = api.watch_rates() => match never {},
         };
@@ -122,7 +145,13 @@ impl Launch {
     }
 }
 
-async fn run(parts: NodeParts, api: &Api, wish: watch::Receiver<Wish>) -> Result<NodeExit> {
+async fn run(
+    parts: NodeParts,
+    listens: SocketAddr,
+    api: &Api,
+    wish: watch::Receiver<Wish>,
+) -> Result<NodeExit> {
+    leads_here(&parts, listens).await?;
     let node = tokio::select! {
         biased;
         node = Node::open(parts) => node?,
@@ -131,6 +160,29 @@ async fn run(parts: NodeParts, api: &Api, wish: watch::Receiver<Wish>) -> Result
     };
     api.open(node.topology());
     Ok(node.run(wish).await?)
+}
+
+/// Checks the address that other nodes are told: where nobody is, or another, they would take this node for dead.
+async fn leads_here(parts: &NodeParts, listens: SocketAddr) -> Result<()> {
+    let Some(told) = parts.http.as_ref() else {
+        return Ok(());
+    };
+    if *told == listens.to_string() {
+        return Ok(());
+    }
+    match parts.links.ask(told, parts.incarnation).await {
+        Peer::Alive => Ok(()),
+        Peer::Gone => Err(Error::Usage(format!(
+            "{told} does not lead to this node, which listens at {listens}: correct --advertised-http, or what leads from \
+             the one to the other"
+        ))),
+        Peer::Unknown => {
+            tracing::warn!(
+                "this node cannot reach itself at {told}, where other nodes are to reach it"
+            );
+            Ok(())
+        }
+    }
 }
 
 /// Until the command is to end.

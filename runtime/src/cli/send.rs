@@ -11,14 +11,15 @@ use tanist_cluster::Millis;
 
 use super::Session;
 use super::encoder::Encoder;
-use super::launch::connect;
+use super::launch::connect_beside;
 use super::progress::Progress;
 use crate::client::Client;
 use crate::error::{Error, Result};
 
 pub(super) const EXAMPLES: &str = r#"Key and value are given as text or JSON, and written as the topic's codecs write them; those of topics that the app does
 not declare are sent as they are. The key decides the partition as in Kafka's Java client (murmur2). By timestamps Kafka
-decides what is too old to be kept.
+decides what is too old to be kept. Without --broker, it is sent to the broker of the node or the local cluster that
+runs here, if there is one.
 
 Examples:
   send orders '{"account_id":"a17","product_id":"p3","amount":2,"price":9.5}'
@@ -54,7 +55,7 @@ impl SendArgs {
 }
 
 pub(super) async fn run(session: Session, args: SendArgs) -> Result<()> {
-    let kafka = connect(&session.settings)?;
+    let kafka = connect_beside(&session.settings).await?;
     let mut client = Client::open(&kafka, &session.app, session.wish.clone()).await?;
     client.look_up(&kafka, &args.topic).await?;
     let codec = session.app.topic_codec(&args.topic);

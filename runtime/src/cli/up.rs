@@ -167,6 +167,14 @@ impl Local {
 
 /// Opens the doors for orders and questions of other terminals.
 fn serve(app: &str, settings: &Settings, doors: Doors) -> Result<Server> {
+    if !settings.http.ip().is_loopback() || settings.advertised_http.is_some() {
+        return Err(Error::Usage(
+            "a local cluster takes orders, and whoever reaches it may give them: leave `advertised_http` out, and give \
+             `http` an address of this machine alone, as in `127.0.0.1:8080`; nodes on several machines are started one \
+             by one, with `worker`"
+                .to_owned(),
+        ));
+    }
     let api = LocalApi {
         app: app.to_owned(),
         doors,

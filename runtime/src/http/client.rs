@@ -3,20 +3,22 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tanist_cluster::control::Join;
 use ureq::http::StatusCode;
 use ureq::{Agent, Body, http::Response};
 
 use super::APP_HEADER;
-use super::question::{Part, Question};
+use super::question::{Part, Question, Refusal};
 use super::status::NodeStatus;
 use crate::node::reachable;
 
 /// How long another node may take to take a call, and to answer.
 const CONNECT_WITHIN: Duration = Duration::from_secs(1);
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+/// How long it may take for its part of an answer when another can be asked in its place, and when a copy is as good anyway.
+const REPLACED_AFTER: Duration = Duration::from_secs(1);
+const COPY_AFTER: Duration = Duration::from_millis(250);
 /// The largest answer of another node.
 const MAX_ANSWER_BYTES: u64 = 64 << 20;
 
@@ -36,18 +38,23 @@ pub(crate) fn is_of_app(response: &Response<Body>, app: &str) -> bool {
     header.and_then(|header| header.to_str().ok()) == Some(app)
 }
 
+/// How long a node is waited for: one that is frozen takes calls, and never answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// Nobody else can answer.
+    Last,
+    /// Others can.
+    OthersLeft,
+    /// So can copies, which will do.
+    CopiesLeft,
+}
+
 /// Asks the other nodes of an app. Blocks.
 pub(crate) struct Peers {
     app: String,
     /// The machine that this is, on whose loopback others may be.
     machine: Option<String>,
     agent: Agent,
-}
-
-/// Why a node did not answer what it was asked.
-#[derive(Deserialize)]
-struct Refusal {
-    error: String,
 }
 
 impl Peers {
@@ -61,9 +68,20 @@ impl Peers {
     }
 
     /// What the node of `join` has of the answer to `question`; else why that is not known.
-    pub(super) fn part(&self, join: &Join, question: &Question) -> Result<Part, String> {
+    pub(super) fn part(
+        &self,
+        join: &Join,
+        question: &Question,
+        patience: Patience,
+    ) -> Result<Part, String> {
         let url = self.url(join, "part")?;
-        self.read(self.agent.post(url).send_json(question))
+        let within = match patience {
+            Patience::Last => ANSWER_WITHIN,
+            Patience::OthersLeft => REPLACED_AFTER,
+            Patience::CopiesLeft => COPY_AFTER,
+        };
+        let request = self.agent.post(url).config().timeout_global(Some(within));
+        self.read(request.build().send_json(question))
     }
 
     /// What the node of `join` says of itself.

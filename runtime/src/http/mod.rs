@@ -1,4 +1,4 @@
-//! What a node answers over HTTP, on this machine only.
+//! What a node answers over HTTP, to whoever reaches it: there is no access control.
 //!
 //! | path | answer |
 //! | --- | --- |
@@ -46,12 +46,12 @@ use actix_web::web::{self, Data, Json, Path, Query, QueryConfig};
 use actix_web::{App, HttpResponse, HttpServer};
 use serde_json::json;
 
-pub(crate) use address::AddressFile;
+pub(crate) use address::{AddressFile, from_here};
 pub(crate) use api::Api;
 pub(crate) use client::{Peers, ask_app, ask_status, is_of_app, patient};
 pub(crate) use cluster::{ClusterStatus, PlanStatus};
 pub(crate) use local::LocalApi;
-pub(crate) use question::{Found, Freshness, Page, Range};
+pub(crate) use question::{Found, Freshness, Page, Range, Refusal};
 pub(crate) use rates::Rates;
 pub(crate) use status::{NodeStatus, Role};
 #[cfg(test)]
@@ -59,7 +59,7 @@ pub(crate) use status::{ShardLine, examples};
 pub(crate) use tables::{MAX_PAGE, key_text};
 
 use crate::node::ALIVE_PATH;
-use question::{How, NoKey, Question};
+use question::{How, Question};
 use tables::QueryError;
 
 /// The header by which a client knows that it speaks to the app that it means.
@@ -176,8 +176,8 @@ async fn get(api: Data<Api>, path: Path<(String, String)>, how: Query<How>) -> H
             value,
             freshness,
         }),
-        Ok((None, freshness)) => HttpResponse::NotFound().json(NoKey {
-            kind: "no_key",
+        Ok((None, freshness)) => HttpResponse::NotFound().json(Refusal {
+            kind: "no_key".to_owned(),
             error: format!("table {table} has no key {key}"),
             freshness,
         }),
@@ -223,5 +223,9 @@ fn refused(error: &QueryError) -> HttpResponse {
 }
 
 fn answer(status: StatusCode, kind: &str, error: &str) -> HttpResponse {
-    HttpResponse::build(status).json(json!({ "kind": kind, "error": error }))
+    HttpResponse::build(status).json(Refusal {
+        kind: kind.to_owned(),
+        error: error.to_owned(),
+        freshness: Freshness::default(),
+    })
 }

@@ -12,6 +12,7 @@ use tanist_cluster::view::View;
 use tanist_cluster::{MemberId, Partition, ShardId};
 
 use super::Api;
+use super::client::Patience;
 use super::question::{Freshness, Held, Page, Part, Question, Range, Wanted};
 use super::search::{Around, Search};
 use super::status::Role;
@@ -98,13 +99,19 @@ impl Api {
                 break;
             }
             let asks = round.into_iter().map(|(id, partitions)| {
+                let patience = match search.has_others(&partitions) {
+                    true if stale_ok => Patience::CopiesLeft,
+                    true => Patience::OthersLeft,
+                    false => Patience::Last,
+                };
                 let question = Question {
                     table: table.to_owned(),
                     partitions,
                     wanted: wanted.clone(),
                 };
-                self.ask(view.clone(), id, question, begun)
+                self.ask(view.clone(), id, question, patience, begun)
             });
+            let asks: Vec<_> = asks.collect();
             let mut answers = stream::iter(asks).buffer_unordered(AT_ONCE);
             while let Some((id, asked, answer)) = answers.next().await {
                 search.heard(&name(&view, id), &asked, &answer);
@@ -133,6 +140,7 @@ impl Api {
         view: Arc<View>,
         id: MemberId,
         question: Question,
+        patience: Patience,
         begun: Duration,
     ) -> (MemberId, BTreeSet<Partition>, Result<Part, String>) {
         let asked = question.partitions.clone();
@@ -143,7 +151,7 @@ impl Api {
                 return api.part(&question).map_err(|error| error.to_string());
             }
             let member = view.member(id).ok_or("it has left")?;
-            api.peers.part(&member.join, &question)
+            api.peers.part(&member.join, &question, patience)
         });
         let answer = match tokio::time::timeout(left, answer).await {
             Ok(Ok(answer)) => answer,

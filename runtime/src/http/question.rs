@@ -82,10 +82,10 @@ pub(crate) struct Found {
     pub(crate) freshness: Freshness,
 }
 
-/// The answer for a key that is not there.
-#[derive(Debug, Serialize)]
-pub(crate) struct NoKey {
-    pub(crate) kind: &'static str,
+/// Why there is no answer; among others, because there is no such key.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Refusal {
+    pub(crate) kind: String,
     pub(crate) error: String,
     #[serde(flatten)]
     pub(crate) freshness: Freshness,

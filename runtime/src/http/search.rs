@@ -81,6 +81,14 @@ impl Search {
         round
     }
 
+    /// Whether all of what somebody was asked for can be asked of others, too.
+    pub(crate) fn has_others(&self, asked: &BTreeSet<Partition>) -> bool {
+        let open = |partition| self.open.get(partition);
+        asked
+            .iter()
+            .all(|partition| open(partition).is_some_and(|it| !it.to_ask.is_empty()))
+    }
+
     /// Takes in what `node` has answered, or why it has not.
     pub(crate) fn heard(
         &mut self,
@@ -210,7 +218,9 @@ mod tests {
             let mut search = Search::new(&around, &shards(), stale_ok);
             let what = format!("{me} among {others:?}, {stale_ok}");
             assert_eq!(round(&mut search), first, "{what}");
+            assert!(search.has_others(&[0, 1].map(Partition).into()), "{what}");
             assert_eq!(round(&mut search), then, "{what}");
+            assert!(!search.has_others(&[Partition(0)].into()), "{what}");
             assert_eq!(round(&mut search), [], "{what}");
         }
     }

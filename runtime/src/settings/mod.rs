@@ -37,6 +37,8 @@ pub(crate) struct Settings {
     pub(crate) data_dir: PathBuf,
     pub(crate) node: NodeName,
     pub(crate) http: SocketAddr,
+    /// Host and port.
+    pub(crate) advertised_http: Option<(String, u16)>,
     pub(crate) workers: u32,
     pub(crate) standbys: Option<u32>,
     pub(crate) cluster: ClusterSettings,
@@ -66,6 +68,7 @@ impl Settings {
             data_dir: PathBuf::from(".tanist").join(app),
             node: NodeName::new(machine()),
             http: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            advertised_http: None,
             workers: std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32),
             cluster: ClusterSettings::default(),
             standbys: None,
@@ -93,11 +96,10 @@ impl Settings {
                 faults.extend(settings.set(&layer.source, key, value).err());
             }
         }
+        let together = settings.kafka().faults().into_iter();
         faults.extend(
-            settings
-                .kafka()
-                .faults()
-                .into_iter()
+            together
+                .chain(settings.faults())
                 .map(|problem| SettingFault {
                     source: None,
                     key: None,
@@ -105,22 +107,30 @@ impl Settings {
                     problem,
                 }),
         );
-        let cluster = &settings.cluster;
-        if cluster.heartbeat_interval * 3 > cluster.failure_timeout {
-            faults.push(SettingFault {
-                source: None,
-                key: None,
-                value: None,
-                problem: format!(
-                    "`failure_timeout` ({:?}) has to be at least three times `heartbeat_interval` ({:?})",
-                    cluster.failure_timeout, cluster.heartbeat_interval
-                ),
-            });
-        }
         if faults.is_empty() {
             return Ok(settings);
         }
         Err(SettingFaults(faults))
+    }
+
+    /// What is wrong with settings that are right each for itself.
+    fn faults(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        let cluster = &self.cluster;
+        if cluster.heartbeat_interval * 3 > cluster.failure_timeout {
+            faults.push(format!(
+                "`failure_timeout` ({:?}) has to be at least three times `heartbeat_interval` ({:?})",
+                cluster.failure_timeout, cluster.heartbeat_interval
+            ));
+        }
+        if self.http.ip().is_unspecified() && self.advertised_http.is_none() {
+            faults.push(format!(
+                "`http` ({}) is all addresses of this machine: give one of them, or say in `advertised_http` at which one \
+                 other nodes reach it",
+                self.http
+            ));
+        }
+        faults
     }
 
     fn set(&mut self, source: &Source, key: &str, value: &str) -> Result<(), SettingFault> {
@@ -285,7 +295,7 @@ mod tests {
             "app.setting(\"comit_interval\", ...): there is no such setting; did you mean `commit_interval`?",
             "t.toml: workers = \"many\": give a whole number, 1 or more",
             "t.toml: nonsense: there is no such setting; there are broker, ",
-            "TANIST_HTTP = \"0.0.0.0:80\": other machines would reach it",
+            "`http` (0.0.0.0:80) is all addresses of this machine: give one of them, or say in `advertised_http`",
             "--broker = \"nowhere\": give host:port",
             "isolation.level",
         ] {

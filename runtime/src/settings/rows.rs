@@ -57,10 +57,23 @@ pub(crate) const ROWS: &[Row] = &[
     Row {
         flag: "http",
         value: "ADDRESS:PORT",
-        help: "Where the node answers queries; port 0 is any free one, written to a file in the data directory \
-               [default: 127.0.0.1:0]",
+        help: "Where the node answers people and other nodes, without access control; port 0 is any free one, written \
+               to a file in the data directory [default: 127.0.0.1:0]",
         common: false,
-        set: |settings, text| put(&mut settings.http, value::loopback(text)),
+        set: |settings, text| put(&mut settings.http, value::listened(text)),
+    },
+    Row {
+        flag: "advertised-http",
+        value: "HOST:PORT",
+        help: "Where other nodes reach this one, as Kafka's advertised.listeners; port 0 is the one that it listens on \
+               [default: where it listens]",
+        common: false,
+        set: |settings, text| {
+            put(
+                &mut settings.advertised_http,
+                value::advertised(text).map(Some),
+            )
+        },
     },
     Row {
         flag: "workers",

@@ -1,6 +1,6 @@
 //! Reads what people write: spans of time, amounts of memory, addresses.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -83,19 +83,35 @@ pub(crate) fn brokers(text: &str) -> Result<String, String> {
     Err("give host:port, several separated by commas".into())
 }
 
-/// An address of this machine alone: whoever reaches it may read the tables.
-pub(crate) fn loopback(text: &str) -> Result<SocketAddr, String> {
-    let address: SocketAddr = text.trim().parse().map_err(
-        |_| "give an address and a port, as in `127.0.0.1:8080`; port 0 is any free one",
-    )?;
-    if address.ip().is_loopback() {
-        return Ok(address);
+/// An address to listen at.
+pub(crate) fn listened(text: &str) -> Result<SocketAddr, String> {
+    text.trim().parse().map_err(|_| {
+        "give an address of this machine and a port, as in `127.0.0.1:8080`; port 0 is any free one".to_owned()
+    })
+}
+
+/// An address at which others reach what listens here.
+pub(crate) fn advertised(text: &str) -> Result<(String, u16), String> {
+    const FORM: &str = "give host:port, as in `orders-1.example:8080` or `[2001:db8::1]:8080`";
+    let (host, port) = text.trim().rsplit_once(':').ok_or(FORM)?;
+    let port = port.parse().map_err(|_| FORM)?;
+    let bracketed = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
+    let (ip, is_name): (Option<IpAddr>, _) = match bracketed {
+        Some(ip) => (ip.parse::<Ipv6Addr>().ok().map(IpAddr::V6), false),
+        None => (host.parse::<Ipv4Addr>().ok().map(IpAddr::V4), true),
+    };
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    if ip.is_none() && !(is_name && !host.is_empty() && host.chars().all(fits)) {
+        return Err(FORM.into());
     }
-    Err(
-        "other machines would reach it, and there is no access control yet: give an address of this machine alone, as \
-         in `127.0.0.1:8080`"
-            .into(),
-    )
+    if ip.is_some_and(|ip| ip.is_unspecified() || ip.is_multicast()) {
+        return Err(
+            "nobody reaches a node there: give an address that leads to this one alone".into(),
+        );
+    }
+    Ok((host.to_owned(), port))
 }
 
 /// By its name, as in Kafka Streams.
@@ -166,6 +182,28 @@ mod tests {
     }
 
     #[test]
+    fn an_address_that_is_advertised_leads_to_one_node() {
+        for (text, expected) in [
+            ("orders-1.example:8080", Some(("orders-1.example", 8080))),
+            (" 10.0.0.5:0 ", Some(("10.0.0.5", 0))),
+            ("[2001:db8::1]:80", Some(("[2001:db8::1]", 80))),
+            ("2001:db8::1:80", None),
+            ("[10.0.0.5]:80", None),
+            ("http://orders-1:80", None),
+            ("orders-1", None),
+            (":80", None),
+            ("orders-1:99999", None),
+            ("orders 1:80", None),
+            ("0.0.0.0:80", None),
+            ("[::]:80", None),
+            ("224.0.0.1:80", None),
+        ] {
+            let expected = expected.map(|(host, port)| (host.to_owned(), port));
+            assert_eq!(advertised(text).ok(), expected, "{text}");
+        }
+    }
+
+    #[test]
     fn memory_is_counted_in_bytes_or_with_a_unit() {
         for (text, expected) in [
             ("1000", Some(1000)),
@@ -190,10 +228,12 @@ mod tests {
     }
 
     #[test]
-    fn nobody_else_reaches_a_node() {
-        assert!(loopback("127.0.0.1:0").is_ok() && loopback("[::1]:80").is_ok());
-        for text in ["0.0.0.0:80", "192.168.0.1:80", "127.0.0.1", "localhost:80"] {
-            assert!(loopback(text).is_err(), "{text}");
+    fn a_node_listens_at_an_address_and_a_port() {
+        for text in ["127.0.0.1:0", "[::1]:80", "10.0.0.5:8080", "0.0.0.0:80"] {
+            assert!(listened(text).is_ok(), "{text}");
+        }
+        for text in ["127.0.0.1", "localhost:80", "10.0.0.5:99999"] {
+            assert!(listened(text).is_err(), "{text}");
         }
     }
 }

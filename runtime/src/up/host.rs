@@ -24,7 +24,7 @@ const MAX_WAITING: usize = 256;
 const TICK: Duration = Duration::from_millis(100);
 /// How often the generator's counter is looked at, in ticks.
 const SENT_EVERY: u32 = 10;
-/// How often, in ticks, lines say how much is done.
+/// How often, in ticks, lines say how much is done, and logs are looked at.
 const TOTALS_EVERY: u32 = 50;
 
 type Outcome = oneshot::Sender<Result<NodeName, OrderError>>;
@@ -254,8 +254,11 @@ impl Host {
         if self.ticks.is_multiple_of(SENT_EVERY) {
             self.count_sent();
         }
-        if self.ticks % TOTALS_EVERY == TOTALS_EVERY - 1 && self.face.is_lines() {
-            self.tell("all", "totals", &self.view.totals());
+        if self.ticks % TOTALS_EVERY == TOTALS_EVERY - 1 {
+            self.cluster.bound_logs();
+            if self.face.is_lines() {
+                self.tell("all", "totals", &self.view.totals());
+            }
         }
         self.ticks = self.ticks.wrapping_add(1);
         let settled = self.view.settle(self.now());

@@ -217,6 +217,16 @@ impl LocalCluster {
         all
     }
 
+    /// Sees to it that no log grows without limit.
+    pub(crate) fn bound_logs(&mut self) {
+        for node in &mut self.nodes {
+            let bounded = node.process.as_mut().map_or(Ok(()), NodeProcess::bound_log);
+            if let Err(error) = bounded {
+                tracing::warn!(node = %node.name, "its log grows: {error}");
+            }
+        }
+    }
+
     /// Whether any process is there.
     pub(crate) fn is_alive(&self) -> bool {
         self.nodes.iter().any(|node| node.state.is_alive())
@@ -286,6 +296,22 @@ mod tests {
         order(&mut cluster, Act::Start, "n1").unwrap().unwrap();
         let second = ended(&mut cluster).await;
         assert_eq!(second, first, "without the words of the one before");
+    }
+
+    #[tokio::test]
+    async fn a_log_that_grows_large_is_begun_anew() {
+        let (mut cluster, dir) = cluster(
+            "head -c 17000000 /dev/zero; echo full; until [ -e \"$0.go\" ]; do sleep 0.01; done; echo on; exec sleep 1000",
+        );
+        cluster.add().unwrap();
+        await_log(&cluster, "n1", "full");
+        cluster.bound_logs();
+        let log = cluster.log(&"n1".into());
+        assert_eq!(fs::metadata(&log).unwrap().len(), 0);
+        assert!(fs::metadata(log.with_extension("log.old")).unwrap().len() > 17_000_000);
+        fs::write(dir.path().join("node.go"), "").unwrap();
+        await_log(&cluster, "n1", "on");
+        assert_eq!(fs::read_to_string(&log).unwrap(), "on\n");
     }
 
     #[tokio::test]

@@ -1,7 +1,7 @@
 //! [`NodeProcess`]: a node as a child process. It ends when this is dropped.
 
 use std::ffi::OsString;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
@@ -16,6 +16,9 @@ use super::order::Exit;
 const TAIL_BYTES: u64 = 8 << 10;
 /// How many lines of it are shown.
 const TAIL_LINES: usize = 5;
+
+/// Above this, a log is begun anew.
+const MAX_LOG_BYTES: u64 = 16 << 20;
 
 /// See the module.
 pub(super) struct NodeProcess {
@@ -55,6 +58,19 @@ impl NodeProcess {
     /// Its id is still its own: it is given back only when its end was asked for.
     pub(super) fn send(&self, signal: Signal) -> nix::Result<()> {
         kill(Pid::from_raw(self.child.id().cast_signed()), signal)
+    }
+
+    /// Begins its log anew if there is much in it, which then is in a file beside it (`.old`), in place of what was there
+    /// before. What the process writes between the two is lost.
+    pub(super) fn bound_log(&mut self) -> io::Result<()> {
+        let log = File::options().write(true).open(&self.log)?;
+        if log.metadata()?.len() > MAX_LOG_BYTES {
+            fs::copy(&self.log, self.log.with_extension("log.old"))?;
+            // It appends: so it goes on at the new end.
+            log.set_len(0)?;
+            self.began = 0;
+        }
+        Ok(())
     }
 
     /// How it has ended, if it has.

@@ -31,6 +31,11 @@ fn scan(cluster: &Cluster<'_>, node: &str) -> Vec<Value> {
     }
 }
 
+fn shard_of(key: &str) -> String {
+    let partition = partition_of(key.as_bytes(), PARTITIONS);
+    format!("account-repartition/{partition}")
+}
+
 /// Each shard with its node and role there.
 fn placed(status: &Value) -> BTreeSet<[String; 3]> {
     let shards = status["shards"].as_array().expect("a status").iter();
@@ -102,17 +107,28 @@ fn while_the_active_is_away_a_copy_answers_with_its_lag_and_status_names_who_is_
     };
     // Standbys are balanced, so that not all are on the director.
     let found = keys(&entries).into_iter().find_map(|key| {
-        let partition = partition_of(key.as_bytes(), PARTITIONS);
-        let shard = format!("account-repartition/{partition}");
+        let shard = shard_of(key);
         let pairs = [[&by_age[1], &by_age[2]], [&by_age[2], &by_age[1]]];
         let fits = |[victim, witness]: &[&String; 2]| {
             has(&shard, victim, "active") && has(&shard, witness, "standby")
         };
         Some((key, pairs.into_iter().find(fits)?))
     });
+    let of_director = keys(&entries).into_iter().find_map(|key| {
+        let shard = shard_of(key);
+        let stranger = by_age[1..]
+            .iter()
+            .find(|node| !has(&shard, node, "standby"))?;
+        has(&shard, director, "active").then_some((key, stranger))
+    });
+    let (frozen_key, stranger) = of_director.unwrap_or_else(|| panic!("no key in {roles:?}"));
     let (key, [victim, witness]) = found.unwrap_or_else(|| panic!("no pair in {roles:?}"));
     let entry = entries.iter().find(|it| it["key"] == key).expect("found");
     cluster.freeze(director);
+    // It takes the question, and never answers it.
+    let path = format!("{TABLE}/{frozen_key}?stale-ok=true");
+    let found = json(&cluster, stranger, &path);
+    assert_eq!(found["stale"], true, "{found}");
     cluster.kill(&[victim]);
     let found = json(&cluster, witness, &format!("{TABLE}/{key}"));
     assert_eq!(

@@ -14,13 +14,22 @@ fn all_faults_of_a_configuration_are_told_at_once() {
     let program = program
         .variable("TANIST_HTTP", "0.0.0.0:8080")
         .variable("TANIST_DATADIR", "x");
-    let ended = program.run(&["worker", "--broker", "nowhere", "--commit-bytes", "lots"]);
+    let ended = program.run(&[
+        "worker",
+        "--broker",
+        "nowhere",
+        "--commit-bytes",
+        "lots",
+        "--advertised-http",
+        "http://here:80",
+    ]);
     assert_eq!(ended.code, Some(2), "{ended:?}");
     for fault in [
         "tanist.toml: comit_interval: there is no such setting; did you mean `commit_interval`?",
         "tanist.toml: workers = \"0\": give a whole number, 1 or more",
         "the Kafka property `acks` cannot be set",
-        "TANIST_HTTP = \"0.0.0.0:8080\": other machines would reach it",
+        "`http` (0.0.0.0:8080) is all addresses of this machine: give one of them, or say in `advertised_http`",
+        "--advertised-http = \"http://here:80\": give host:port",
         "TANIST_DATADIR: there is no such setting; did you mean `data_dir`?",
         "--broker = \"nowhere\": give host:port",
         "--commit-bytes = \"lots\": give a whole number of bytes",
@@ -78,4 +87,21 @@ fn a_topic_with_another_partition_count_is_refused_with_both_counts() {
             .contains("topic orders has 3 partitions, but the app declares 8"),
         "{ended:?}"
     );
+}
+
+#[test]
+fn an_address_that_leads_elsewhere_would_have_others_take_the_node_for_dead_and_is_refused() {
+    let (_broker, program) = orders();
+    let ended = program.run(&["worker", "--advertised-http", "127.0.0.1:1"]);
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    let message = "127.0.0.1:1 does not lead to this node, which listens at 127.0.0.1:";
+    assert!(ended.stderr.contains(message), "{ended:?}");
+}
+
+#[test]
+fn a_local_cluster_takes_orders_from_its_machine_alone() {
+    let (_broker, program) = orders();
+    let ended = program.run(&["up", "--http", "0.0.0.0:0", "--advertised-http", "here:1"]);
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    assert!(ended.stderr.contains("takes orders"), "{ended:?}");
 }

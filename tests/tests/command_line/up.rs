@@ -168,6 +168,28 @@ fn the_shards_of_a_node_that_is_killed_or_frozen_go_on_elsewhere_and_nothing_is_
 }
 
 #[test]
+fn what_is_sent_beside_it_goes_to_its_broker() {
+    let program = alone();
+    let mut up = start(&program, UP);
+    let order = r#"{"account_id":"newcomer","product_id":"p","amount":1,"price":1.0}"#;
+    program.answer(&["send", "orders", order]);
+    program.answer(&[
+        "generate",
+        "--rate",
+        "0",
+        "--records",
+        "10",
+        "--accounts",
+        "1",
+    ]);
+    up.until("it is counted", |_| {
+        let found = program.run(&["get", "order_count", "newcomer"]);
+        found.stdout.contains("\"count\":1").then_some(())
+    });
+    assert_eq!(up.interrupt().code, Some(0));
+}
+
+#[test]
 fn an_order_that_makes_no_sense_is_refused_with_the_reason() {
     let program = alone();
     let _up = start(&program, UP);
