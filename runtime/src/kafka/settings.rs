@@ -94,6 +94,9 @@ const RETRY_BACKOFF: Duration = Duration::from_millis(5);
 /// How long one request may stay unanswered; no longer than a transaction, or librdkafka refuses to make a producer.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The largest record that is sent outside of transactions, where its topic takes so much: a plan for very many shards.
+const APPENDED_BYTES: u128 = 8 << 20;
+
 impl KafkaSettings {
     /// The settings of an app, with the defaults.
     pub fn new(brokers: impl Into<String>, group: impl Into<String>) -> Self {
@@ -196,6 +199,7 @@ impl KafkaSettings {
     /// after it was made, and that at the start of every node.
     pub(super) fn appender(&self) -> ClientConfig {
         let mut config = self.sender();
+        self.tune(&mut config, &[("message.max.bytes", APPENDED_BYTES)]);
         config.set("acks", "all").set("retries", "0");
         config
     }

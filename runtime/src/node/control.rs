@@ -16,11 +16,13 @@ use tokio::sync::Notify;
 
 /// Records that are pulled at a time.
 const BATCH_RECORDS: usize = 500;
-/// Kafka compacts no segment that is still written to, and by default one is until it has a gigabyte or is a week old: whoever
-/// joins would read all of it. A plan for ten thousand shards has half a megabyte.
-const CONFIG: [(&str, &str); 3] = [
+/// A plan for ten thousand shards has up to a megabyte, which is as much as Kafka takes of a record by default. And Kafka
+/// compacts no segment that is still written to: by default one is until it has a gigabyte or is a week old, and whoever joins
+/// would read all of it. No segment may be smaller than a record.
+const CONFIG: [(&str, &str); 4] = [
     ("cleanup.policy", "compact"),
-    ("segment.bytes", "4194304"),
+    ("max.message.bytes", "8388608"),
+    ("segment.bytes", "8388608"),
     ("segment.ms", "3600000"),
 ];
 /// Before a record is written again whose fate is unknown.

@@ -10,7 +10,8 @@ use tanist_actors::table::{Changelog, Replay, StoreState, table_prefix};
 use tanist_cluster::{Millis, Offset, ShardId};
 
 use super::Case;
-use super::world::{Row, World, texts};
+use super::world::World;
+use crate::source::{Row, texts};
 
 pub(super) const CASES: &[Case] = &[
     Case::new(

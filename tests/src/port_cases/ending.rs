@@ -5,7 +5,8 @@ use std::time::Duration;
 use tanist_actors::port::CommitError;
 
 use super::Case;
-use super::world::{World, texts};
+use super::world::World;
+use crate::source::texts;
 
 pub(super) const CASES: &[Case] = &[
     Case::new(

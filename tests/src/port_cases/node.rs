@@ -22,6 +22,10 @@ pub(super) const CASES: &[Case] = &[
     Case::new("an append answers with the offset of its record", |world| {
         Box::pin(append(world))
     }),
+    Case::new(
+        "a record that is larger than usual is appended where its topic takes it",
+        |world| Box::pin(append_large(world)),
+    ),
     Case::new("appends that are asked for together all happen", |world| {
         Box::pin(appends(world))
     }),
@@ -102,6 +106,22 @@ async fn append(world: &World<'_>) {
     let values: Vec<_> = rows.iter().map(|row| row.value.as_deref()).collect();
     assert_eq!(values, [Some(&b"a"[..]), None, Some(b"")]);
     assert!(rows.iter().all(|row| row.key.as_deref() == Some(b"k")));
+}
+
+async fn append_large(world: &World<'_>) {
+    let limits = [
+        ("max.message.bytes", "8388608"),
+        ("segment.bytes", "8388608"),
+    ];
+    let [to] = world.topic_with(&limits).await;
+    let value = vec![7; 4 << 20];
+    let appended = world.broker().append(&to, b"k", Some(&value)).await;
+    assert_eq!(appended, Ok(Offset(0)));
+    let rows = world.all(&to).await;
+    assert!(
+        rows[0].value.as_deref() == Some(&value[..]),
+        "it is read as it was written"
+    );
 }
 
 async fn appends(world: &World<'_>) {

@@ -7,7 +7,8 @@ use tanist_cluster::{Offset, Partition};
 use tokio::sync::Notify;
 
 use super::Case;
-use super::world::{Reader, Row, World, rows_of, texts};
+use super::world::World;
+use crate::source::{Reader, Row, rows_of, texts};
 
 pub(super) const CASES: &[Case] = &[
     Case::new(

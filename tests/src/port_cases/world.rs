@@ -2,20 +2,16 @@
 
 use std::cell::Cell;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tanist_actors::port::{
-    Broker, Commit, CommitRecord, CommittedOffset, Log, LogError, OffsetCommit, Pulled, Source,
-    Span, StateCommit, TopicId, TopicPartition, TopicSpec,
+    Broker, Commit, CommitRecord, CommittedOffset, Log, OffsetCommit, Span, StateCommit, TopicId,
+    TopicPartition, TopicSpec,
 };
 use tanist_actors::record::Headers;
 use tanist_cluster::{MemberId, Millis, Offset, Partition, TransactionalId, WorkerIndex};
-use tokio::sync::Notify;
 
 use super::Ports;
-
-/// Longer than anything takes.
-pub(super) const LONG: Duration = Duration::from_secs(20);
+use crate::source::{Reader, Row};
 
 /// What a case finds.
 pub struct World<'a> {
@@ -23,29 +19,6 @@ pub struct World<'a> {
     /// What the names of this case begin with.
     name: String,
     topics: Cell<u32>,
-}
-
-/// A record as it was read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Row {
-    pub(super) offset: Offset,
-    pub(super) key: Option<Vec<u8>>,
-    pub(super) value: Option<Vec<u8>>,
-    pub(super) timestamp: Millis,
-    pub(super) headers: Headers,
-}
-
-impl Row {
-    /// The value as text.
-    pub(super) fn text(&self) -> &str {
-        let value = self.value.as_deref().expect("the record has a value");
-        std::str::from_utf8(value).expect("the value is text")
-    }
-}
-
-/// The values as text.
-pub(super) fn texts(rows: &[Row]) -> Vec<&str> {
-    rows.iter().map(Row::text).collect()
 }
 
 impl<'a> World<'a> {
@@ -117,12 +90,7 @@ impl<'a> World<'a> {
 
     /// Reads with what belongs to the node.
     pub(super) fn read(&self, partition: &TopicPartition, from: i64) -> Reader {
-        let ready = Arc::new(Notify::new());
-        let source = self
-            .broker()
-            .open(partition, Offset(from), ready.clone())
-            .expect("a partition can be opened");
-        Reader::new(source, ready)
+        Reader::open(self.broker(), partition, Offset(from))
     }
 
     /// All that has become visible. Kafka answers a commit before its records can be read; so this adds a record of its own
@@ -253,89 +221,4 @@ impl Draft {
         let end = self.commit.bytes.len() as u32;
         Span { start, end }
     }
-}
-
-/// A source and what wakes its reader.
-pub(super) struct Reader<S: ?Sized = dyn Source + Send> {
-    ready: Arc<Notify>,
-    /// What the source has last said to have reached, since it was opened or sought.
-    reached: Option<Offset>,
-    source: Box<S>,
-}
-
-impl<S: Source + ?Sized> Reader<S> {
-    pub(super) fn new(source: Box<S>, ready: Arc<Notify>) -> Self {
-        Self {
-            ready,
-            reached: None,
-            source,
-        }
-    }
-
-    /// What the source has next; waits for it.
-    pub(super) async fn next(&mut self, max_records: usize) -> Result<Pulled, LogError> {
-        loop {
-            let pulled = self.source.pull(max_records)?;
-            self.reached = pulled.reached.or(self.reached);
-            if pulled.batch.is_some() || pulled.reached.is_some() {
-                return Ok(pulled);
-            }
-            let ready = tokio::time::timeout(LONG, self.ready.notified());
-            ready.await.expect("a reader is woken when there is more");
-        }
-    }
-
-    /// Reads until the source says that it has reached `end` or more.
-    pub(super) async fn until(&mut self, end: Offset) -> Vec<Row> {
-        let mut rows = Vec::new();
-        while self.reached.is_none_or(|reached| reached < end) {
-            let pulled = self.next(100).await.expect("the partition can be read");
-            rows.extend(rows_of(&pulled));
-        }
-        rows
-    }
-
-    /// Reads `count` records.
-    pub(super) async fn take(&mut self, count: usize) -> Vec<Row> {
-        let mut rows = Vec::new();
-        while rows.len() < count {
-            let pulled = self.next(count - rows.len()).await;
-            rows.extend(rows_of(&pulled.expect("the partition can be read")));
-        }
-        rows
-    }
-
-    /// Why the partition cannot be read.
-    pub(super) async fn failure(&mut self) -> LogError {
-        loop {
-            if let Err(error) = self.next(100).await {
-                return error;
-            }
-        }
-    }
-
-    pub(super) fn seek(&mut self, to: i64) {
-        self.reached = None;
-        let sought = self.source.seek(Offset(to));
-        sought.expect("a seek is taken");
-    }
-}
-
-/// The records that were handed out.
-pub(super) fn rows_of(pulled: &Pulled) -> Vec<Row> {
-    let Some(batch) = &pulled.batch else {
-        return Vec::new();
-    };
-    assert!(!batch.is_empty(), "no batch without records");
-    let row = |index| {
-        let record = batch.get(index);
-        Row {
-            offset: record.offset,
-            key: record.key.map(<[u8]>::to_vec),
-            value: record.value.map(<[u8]>::to_vec),
-            timestamp: record.timestamp,
-            headers: batch.headers(index),
-        }
-    };
-    (0..batch.len()).map(row).collect()
 }

@@ -1,49 +1,31 @@
-//! A node whose disk is full. The disk is a small tmpfs in a mount namespace of the test's own, which needs no privileges
-//! on most systems and goes away with the process: the test runs itself in there.
+//! A node whose disk is full. The test runs itself on a small one.
 
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
-use std::process::Command;
+
+use tanist_tests::small_disk::on_small_disk;
 
 use super::{assert_counted, orders};
 
 const NAME: &str = "full_disk::a_full_disk_is_said_and_once_there_is_room_the_counts_go_on";
 /// Set for the run on the small disk.
 const ON_SMALL_DISK: &str = "TANIST_TEST_ON_SMALL_DISK";
-const DISK: &str = "size=48m";
 /// Long enough that a few make a store write to its disk.
 const ACCOUNT_BYTES: usize = 2000;
 const ORDERS: u64 = 6000;
 
-/// `unshare` with a shell that mounts a small disk on `dir` and goes on with the words that follow.
-fn on_small_disk(dir: &Path) -> Command {
-    let mut command = Command::new("unshare");
-    command
-        .args(["--map-root-user", "--mount", "sh", "-c"])
-        .arg(format!(
-            "mount -t tmpfs -o {DISK} tmpfs \"$0\" && exec \"$@\""
-        ))
-        .arg(dir);
-    command
-}
-
 #[test]
-#[allow(clippy::print_stderr, reason = "whoever runs the tests has to know")]
 fn a_full_disk_is_said_and_once_there_is_room_the_counts_go_on() {
     if std::env::var_os(ON_SMALL_DISK).is_some() {
         fill_and_free();
         return;
     }
     let dir = tempfile::tempdir().unwrap();
-    let mounted = on_small_disk(dir.path()).arg("true").output();
-    if !mounted.is_ok_and(|output| output.status.success()) {
-        eprintln!(
-            "SKIPPED: this system lets nobody mount a small disk (unshare --map-root-user --mount)"
-        );
+    let Some(mut command) = on_small_disk(dir.path()) else {
         return;
-    }
-    let ran = on_small_disk(dir.path())
+    };
+    let ran = command
         .arg(std::env::current_exe().unwrap())
         .args([NAME, "--exact", "--nocapture"])
         .env(ON_SMALL_DISK, "yes")

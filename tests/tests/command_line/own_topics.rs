@@ -23,7 +23,8 @@ fn they_are_made_so_that_they_stay_small() {
     let port = broker.inner().in_process();
     for (topic, name, value) in [
         (CONTROL, "cleanup.policy", "compact"),
-        (CONTROL, "segment.bytes", "4194304"),
+        (CONTROL, "max.message.bytes", "8388608"),
+        (CONTROL, "segment.bytes", "8388608"),
         (CONTROL, "segment.ms", "3600000"),
         ("orders.heartbeat", "cleanup.policy", "delete"),
         ("orders.heartbeat", "retention.bytes", "4194304"),

@@ -18,6 +18,8 @@ use tanist_cluster::view::View;
 use tanist_cluster::{
     Epoch, Generation, MemberId, Millis, Offset, ShardId, TransactionalId, WorkerIndex,
 };
+use tanist_tests::memory;
+use tanist_tests::source::{Reader, Row};
 use tokio::sync::{Notify, oneshot};
 use uuid::Uuid;
 
@@ -74,7 +76,7 @@ impl World {
         Self {
             app,
             settings: WorkerSettings::default(),
-            clock: TokioClock::starting_at(Millis(1_700_000_000_000)),
+            clock: memory::clock(),
             connect,
             broker,
             view: View::default(),
@@ -316,36 +318,16 @@ impl World {
     /// Key and value of what is committed in a partition, in order, up to where it ends now.
     pub(crate) async fn read(&self, from: &TopicPartition) -> Vec<(String, String)> {
         let of = std::slice::from_ref(from);
-        let end = self
-            .broker
-            .high_watermarks(of)
-            .await
-            .expect("it has an end")[from];
-        let ready = Arc::new(Notify::new());
-        let source = self.broker.open(from, Offset(0), ready.clone());
-        let mut source = source.expect("it can be read");
-        let (mut rows, mut next) = (Vec::new(), Offset(0));
-        let text =
-            |bytes: Option<&[u8]>| String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned();
-        while next < end {
-            let pulled = source.pull(1000).expect("it can be read");
-            for record in pulled
-                .batch
-                .iter()
-                .flat_map(|batch| (0..batch.len()).map(|it| batch.get(it)))
-            {
-                rows.push((text(record.key), text(record.value)));
-            }
-            match pulled.reached {
-                Some(reached) => next = next.max(reached),
-                None if pulled.batch.is_none() => {
-                    let woken = tokio::time::timeout(LONG, ready.notified()).await;
-                    woken.expect("what is begun is decided");
-                }
-                None => {}
-            }
-        }
-        rows
+        let ends = self.broker.high_watermarks(of).await;
+        let end = ends.expect("it has an end")[from];
+        let rows = Reader::open(&*self.broker, from, Offset(0))
+            .until(end)
+            .await;
+        let text = |bytes: Option<Vec<u8>>| {
+            String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned()
+        };
+        let pair = |row: Row| (text(row.key), text(row.value));
+        rows.into_iter().map(pair).collect()
     }
 
     /// The counts that were sent for each key, in order.
@@ -441,12 +423,7 @@ pub(crate) fn on_memory_in_real_time<T, F: Future<Output = T>>(
 }
 
 fn memory_runtime<T>(paused: bool, test: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(paused)
-        .build()
-        .expect("a runtime can be built");
-    tokio::task::LocalSet::new().block_on(&runtime, test)
+    tokio::task::LocalSet::new().block_on(&memory::runtime(paused), test)
 }
 
 /// The broker behind the memory ports.
@@ -456,9 +433,7 @@ pub(crate) struct Memory {
 
 impl Memory {
     fn new(seed: u64) -> (Self, Connect) {
-        let clock = TokioClock::starting_at(Millis(1_700_000_000_000));
-        let port = tanist_broker::BrokerPort::new(tanist_broker::Settings::default());
-        let broker = tanist::memory::MemoryBroker::new(port.clone(), Arc::new(clock), seed);
+        let (broker, port) = memory::broker(seed);
         let connect = move |id: &str| Arc::new(broker.client(id)) as Arc<dyn Broker>;
         (Self { port }, Box::new(connect))
     }

@@ -1,12 +1,11 @@
-//! A disk that is full. The disk is a small tmpfs in a mount namespace of the test's own, which needs no privileges on
-//! most systems and goes away with the process.
+//! A disk that is full.
 
 use std::path::Path;
-use std::process::Command;
 
 use tanist_actors::port::{Changes, StoreError, Stores};
 use tanist_cluster::ShardId;
 
+use super::small_disk::on_small_disk;
 use super::workload::{self, CHILD, Model, Workload};
 use crate::store::{RocksStores, StoreOptions};
 
@@ -16,16 +15,6 @@ const OPTIONS: StoreOptions = StoreOptions {
     memory_bytes: StoreOptions::MIN_MEMORY_BYTES,
     background_threads: 2,
 };
-
-/// `unshare` with a shell that mounts a small disk on `dir` and goes on with the words that follow.
-fn on_small_disk(dir: &Path) -> Command {
-    let mut command = Command::new("unshare");
-    command
-        .args(["--map-root-user", "--mount", "sh", "-c"])
-        .arg("mount -t tmpfs -o size=48m tmpfs \"$0\" && exec \"$@\"")
-        .arg(dir);
-    command
-}
 
 #[test]
 fn a_full_disk_is_said_and_after_it_was_freed_nothing_is_lost() {
@@ -37,14 +26,9 @@ fn a_full_disk_is_said_and_after_it_was_freed_nothing_is_lost() {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
-    let mounted = on_small_disk(dir.path()).arg("true").output();
-    if !mounted.is_ok_and(|output| output.status.success()) {
-        eprintln!(
-            "SKIPPED: this system lets nobody mount a small disk (unshare --map-root-user --mount)"
-        );
+    let Some(mut command) = on_small_disk(dir.path()) else {
         return;
-    }
-    let mut command = on_small_disk(dir.path());
+    };
     command.arg(std::env::current_exe().unwrap());
     let child = workload::child(command, NAME, dir.path().to_str().unwrap());
     let output = child.wait_with_output().unwrap();
