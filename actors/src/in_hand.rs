@@ -18,7 +18,7 @@ use crate::table::Ticket;
 pub(crate) struct InHand<'lane> {
     shard: &'lane Shard,
     intake: Option<&'lane Rc<RefCell<Intake>>>,
-    item: Option<Item>,
+    item: Option<&'lane Item>,
     ticket: Ticket,
     settled: bool,
 }
@@ -37,7 +37,7 @@ impl<'lane> InHand<'lane> {
     pub(crate) fn begin(
         shard: &'lane Rc<Shard>,
         intake: Option<&'lane Rc<RefCell<Intake>>>,
-        item: Option<Item>,
+        item: Option<&'lane Item>,
     ) -> Self {
         let ticket = shard.scope().begin();
         shard.scope().enter(ticket);
@@ -89,7 +89,7 @@ impl<'lane> InHand<'lane> {
         match outcome {
             Ok(()) if !conflict => {
                 self.shard.keep(self.ticket, outputs);
-                if let (Some(intake), Some(item)) = (self.intake, &self.item) {
+                if let (Some(intake), Some(item)) = (self.intake, self.item) {
                     intake.borrow_mut().finish(item);
                     self.shard.record_finished();
                 }
@@ -113,7 +113,7 @@ impl<'lane> InHand<'lane> {
         let (intake, item) = (self.intake?, self.item.take()?);
         let offset = item.offset();
         let mut intake = intake.borrow_mut();
-        intake.give_back(item);
+        intake.give_back(item.clone());
         Some((intake.partition().clone(), offset))
     }
 }

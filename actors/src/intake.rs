@@ -9,7 +9,7 @@ use tanist_cluster::Offset;
 use tokio::sync::Notify;
 
 use crate::mailbox::{Item, Mailbox, ReaderId};
-use crate::port::{LogError, TopicPartition};
+use crate::port::{Batch, LogError, TopicPartition};
 use crate::tracker::{Progress, Tracker};
 
 /// Records that wait here because another of their key is in hand, per lane: further than this `concurrency(n)` does not
@@ -51,6 +51,8 @@ pub(crate) struct Intake {
     reader: ReaderId,
     tracker: Tracker,
     delivery: Delivery,
+    /// Taken from the mailbox, and the first of its records that was not handed out.
+    batch: Option<(Rc<dyn Batch>, usize)>,
     /// Taken from the mailbox and not handed out, in offset order: given back, or not to be handled yet.
     waiting: VecDeque<Item>,
     stopping: bool,
@@ -89,6 +91,7 @@ impl Intake {
             mailbox: mailbox.clone(),
             tracker: Tracker::resume(progress),
             delivery,
+            batch: None,
             waiting: VecDeque::new(),
             stopping: false,
         }
@@ -140,12 +143,12 @@ impl Intake {
         if self.stopping {
             return Ok(None);
         }
-        let mut mailbox = self.mailbox.borrow_mut();
-        while let Some(item) = mailbox.next(self.reader)? {
+        while let Some(item) = self.next_in_batch()? {
             if !self.tracker.is_done(item.offset()) {
                 return Ok(Some(item));
             }
         }
+        let mailbox = self.mailbox.borrow();
         if let Some(reached) = mailbox
             .reached(self.reader)
             .filter(|_| self.waiting.is_empty())
@@ -153,6 +156,20 @@ impl Intake {
             self.tracker.pass(reached);
         }
         Ok(None)
+    }
+
+    fn next_in_batch(&mut self) -> Result<Option<Item>, LogError> {
+        let (batch, index) = match self.batch.take() {
+            Some(rest) => rest,
+            None => match self.mailbox.borrow_mut().next(self.reader)? {
+                Some(batch) => (batch, 0),
+                None => return Ok(None),
+            },
+        };
+        if index + 1 < batch.len() {
+            self.batch = Some((batch.clone(), index + 1));
+        }
+        Ok(Some(Item::new(batch, index)))
     }
 
     fn next_of_free_key(&mut self) -> Result<Option<Item>, LogError> {

@@ -20,8 +20,13 @@ use crate::stream::{Destination, Place, Read, Repartition, Undecodable};
 use crate::topic::Topics;
 use crate::worker::LaneCount;
 
-/// Records that a lane handles before it lets the other lanes of its worker go on.
-const BUDGET_RECORDS: usize = 200;
+/// How long a lane handles records before it lets the others of its worker go on. The longer, the more of its table is
+/// still in the processor's cache; the shorter, the sooner a commit or a shard that is being moved gets its turn.
+const TURN: Duration = Duration::from_millis(1);
+/// The same in records, where the clock stands still.
+const TURN_RECORDS: u32 = 4000;
+/// Records from one look at the clock to the next.
+const LOOK_RECORDS: u32 = 16;
 
 /// How a lane ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,7 +67,9 @@ pub struct Lane {
     intake: Option<Rc<RefCell<Intake>>>,
     place: Place,
     cx: Context,
-    handled: usize,
+    /// Records handled since its turn began.
+    handled: u32,
+    turn_began: Duration,
     _counted: LaneCount,
 }
 
@@ -80,6 +87,7 @@ impl Lane {
             },
             cx,
             handled: 0,
+            turn_began: shard.elapsed(),
             _counted: shard.count_lane(),
         }
     }
@@ -152,7 +160,7 @@ impl Lane {
         to: Destination,
         item: Item,
     ) -> Result<(), LaneFailure> {
-        let in_hand = InHand::begin(&self.shard, self.intake.as_ref(), Some(item.clone()));
+        let in_hand = InHand::begin(&self.shard, self.intake.as_ref(), Some(&item));
         let outputs = self.cx.outputs();
         let written = (through.rewrite)(&item, &self.place, to, outputs);
         if written.is_ok() {
@@ -201,7 +209,7 @@ impl Lane {
         item: Item,
     ) -> Result<(), LaneFailure> {
         loop {
-            let in_hand = InHand::begin(&self.shard, self.intake.as_ref(), Some(item.clone()));
+            let in_hand = InHand::begin(&self.shard, self.intake.as_ref(), Some(&item));
             let record = match read(&item, &self.place) {
                 Ok(Some(record)) => record,
                 Ok(None) => return in_hand.settle_with(Ok(()), self.cx.outputs()),
@@ -260,17 +268,29 @@ impl Lane {
             }
         }
         drop(idle);
-        self.handled = 0;
+        self.begin_turn();
     }
 
     /// Lets the others have the thread now and then, and waits while too much is uncommitted.
     async fn breathe(&mut self) {
         self.handled += 1;
-        if self.handled >= BUDGET_RECORDS {
-            self.handled = 0;
+        if self.is_turn_over() {
             tokio::task::yield_now().await;
             self.shard.wait_for_room().await;
+            self.begin_turn();
         }
+    }
+
+    fn is_turn_over(&self) -> bool {
+        !self.shard.has_room()
+            || self.handled >= TURN_RECORDS
+            || self.handled.is_multiple_of(LOOK_RECORDS)
+                && self.shard.elapsed().saturating_sub(self.turn_began) >= TURN
+    }
+
+    fn begin_turn(&mut self) {
+        self.handled = 0;
+        self.turn_began = self.shard.elapsed();
     }
 }
 

@@ -23,6 +23,10 @@ pub(crate) struct Item {
 }
 
 impl Item {
+    pub(crate) fn new(batch: Rc<dyn Batch>, index: usize) -> Self {
+        Self { batch, index }
+    }
+
     pub(crate) fn raw(&self) -> RawRecord<'_> {
         self.batch.get(self.index)
     }
@@ -40,13 +44,6 @@ impl Item {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ReaderId(usize);
 
-#[derive(Clone, Copy, Debug)]
-struct Cursor {
-    /// Number of the batch, counted from the first that was ever pulled.
-    batch: u64,
-    index: usize,
-}
-
 /// See the module.
 pub(crate) struct Mailbox {
     source: Box<dyn Source>,
@@ -54,7 +51,8 @@ pub(crate) struct Mailbox {
     window: VecDeque<Rc<dyn Batch>>,
     /// Number of the first batch of `window`.
     first: u64,
-    cursors: Vec<Cursor>,
+    /// For each reader the number of the batch that is its next, counted from the first that was ever pulled.
+    cursors: Vec<u64>,
     reached: Offset,
 }
 
@@ -73,7 +71,7 @@ impl Mailbox {
 
     /// Adds a reader, before anything is read.
     pub(crate) fn reader(&mut self) -> ReaderId {
-        self.cursors.push(Cursor { batch: 0, index: 0 });
+        self.cursors.push(0);
         ReaderId(self.cursors.len() - 1)
     }
 
@@ -82,35 +80,20 @@ impl Mailbox {
         &self.ready
     }
 
-    /// The next record for `reader`, if there is one now.
-    pub(crate) fn next(&mut self, reader: ReaderId) -> Result<Option<Item>, LogError> {
-        let Cursor { batch, index } = self.cursors[reader.0];
-        let Some(current) = self.window.get((batch - self.first) as usize) else {
-            return Ok(if self.pull()? {
-                self.next(reader)?
-            } else {
-                None
-            });
-        };
-        let item = Item {
-            batch: current.clone(),
-            index,
-        };
-        if index + 1 < current.len() {
-            self.cursors[reader.0].index = index + 1;
-        } else {
-            self.cursors[reader.0] = Cursor {
-                batch: batch + 1,
-                index: 0,
-            };
-            self.drop_passed();
+    /// The next records for `reader`, if there are any now.
+    pub(crate) fn next(&mut self, reader: ReaderId) -> Result<Option<Rc<dyn Batch>>, LogError> {
+        if self.reached(reader).is_some() && !self.pull()? {
+            return Ok(None);
         }
-        Ok(Some(item))
+        let batch = self.window[(self.cursors[reader.0] - self.first) as usize].clone();
+        self.cursors[reader.0] += 1;
+        self.drop_passed();
+        Ok(Some(batch))
     }
 
     /// All below this offset has been handed to `reader`; `None` while there is more for it here.
     pub(crate) fn reached(&self, reader: ReaderId) -> Option<Offset> {
-        let at_end = self.cursors[reader.0].batch == self.first + self.window.len() as u64;
+        let at_end = self.cursors[reader.0] == self.first + self.window.len() as u64;
         at_end.then_some(self.reached)
     }
 
@@ -132,12 +115,7 @@ impl Mailbox {
     }
 
     fn drop_passed(&mut self) {
-        let slowest = self
-            .cursors
-            .iter()
-            .map(|cursor| cursor.batch)
-            .min()
-            .unwrap_or(self.first);
+        let slowest = self.cursors.iter().copied().min().unwrap_or(self.first);
         let was_full = self.window.len() >= WINDOW_BATCHES;
         while self.first < slowest {
             self.window.pop_front();

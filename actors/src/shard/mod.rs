@@ -237,7 +237,12 @@ impl Shard {
         }
     }
 
-    /// While much more than a commit's worth is uncommitted: until there is room (S8).
+    /// False while a commit is in flight and as much again waits for the next one (S8).
+    pub(crate) fn has_room(&self) -> bool {
+        self.desk.has_room()
+    }
+
+    /// Until there is room.
     pub(crate) async fn wait_for_room(&self) {
         self.desk.wait_for_room().await;
     }

@@ -163,9 +163,14 @@ impl Desk {
         self.changed.notified().await;
     }
 
-    /// While a commit is in flight and as much again waits for the next one.
+    /// False while a commit is in flight and as much again waits for the next one.
+    pub(crate) fn has_room(&self) -> bool {
+        self.uncommitted_bytes() <= self.settings.commit_bytes
+    }
+
+    /// Until there is room.
     pub(crate) async fn wait_for_room(&self) {
-        while self.uncommitted_bytes() > self.settings.commit_bytes {
+        while !self.has_room() {
             self.room.notified().await;
         }
     }
