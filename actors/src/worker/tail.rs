@@ -142,6 +142,30 @@ impl Worker {
         let of = |changelog| bounds.remove(changelog).unwrap_or_default();
         Ok(changelogs.iter().map(of).collect())
     }
+
+    /// Whether a changelog still has what a store has replayed. A store may be ahead of the last stable offset: a commit
+    /// counts before its markers are written, which a broker that was killed makes good when it is back.
+    async fn check(
+        &self,
+        partition: &TopicPartition,
+        position: Offset,
+        bounds: &Range<Offset>,
+    ) -> Result<(), ReplicaError> {
+        if (bounds.start..=bounds.end).contains(&position) {
+            return Ok(());
+        }
+        let ends = self.broker.high_watermarks(std::slice::from_ref(partition));
+        let end = ends.await?.remove(partition).unwrap_or_default();
+        if (bounds.start..=end).contains(&position) {
+            return Ok(());
+        }
+        Err(ReplicaError::ChangelogTruncated {
+            partition: partition.clone(),
+            position,
+            start: bounds.start,
+            end,
+        })
+    }
 }
 
 impl<'a> Tail<'a> {
@@ -160,7 +184,7 @@ impl<'a> Tail<'a> {
                 .get(&partition.topic)
                 .copied();
             if let Some(position) = position {
-                check(partition, position, &bounds)?;
+                worker.check(partition, position, &bounds).await?;
             }
             let begin = position.unwrap_or(bounds.start);
             // One record before: by it the changelog is recognised.
@@ -195,10 +219,9 @@ impl<'a> Tail<'a> {
         for index in 0..self.changelogs.len() {
             any |= match self.pull_from(index) {
                 Err(ReplicaError::Log(LogError::OutOfRange { partition, offset })) => {
-                    let bounds = self.worker.bounds(std::slice::from_ref(&partition)).await?;
-                    bounds
-                        .iter()
-                        .try_for_each(|bounds| check(&partition, offset, bounds))?;
+                    for bounds in self.worker.bounds(std::slice::from_ref(&partition)).await? {
+                        self.worker.check(&partition, offset, &bounds).await?;
+                    }
                     return Err(LogError::OutOfRange { partition, offset }.into());
                 }
                 pulled => pulled?,
@@ -355,20 +378,4 @@ impl Reading {
             lag_records,
         }
     }
-}
-
-fn check(
-    partition: &TopicPartition,
-    position: Offset,
-    bounds: &Range<Offset>,
-) -> Result<(), ReplicaError> {
-    if (bounds.start..=bounds.end).contains(&position) {
-        return Ok(());
-    }
-    Err(ReplicaError::ChangelogTruncated {
-        partition: partition.clone(),
-        position,
-        start: bounds.start,
-        end: bounds.end,
-    })
 }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use tanist_broker::TransactionalProducer;
+
 use super::*;
 
 /// Counts words, and remembers long ones, in one group.
@@ -95,6 +97,33 @@ fn a_changelog_that_is_lost_while_the_disk_is_there_is_missed() {
         let expected = format!("changelog {lost}[0] was truncated or created anew");
         assert!(reason.starts_with(&expected), "{reason}");
     }
+}
+
+/// As after a broker was killed: what was committed is there, and markers of the commit are still to be written.
+#[test]
+fn a_store_that_is_ahead_of_the_last_stable_offset_is_not_taken_for_another() {
+    let mut test = TestApp::new(words());
+    send(&mut test, &[("a", "aha")]);
+    let (broker, now) = (test.broker(), tanist_broker::Millis(test.now().0));
+    let minute = tanist_broker::Millis(60_000);
+    let mut slow = TransactionalProducer::start(&broker, "slow", minute, now).unwrap();
+    let record = tanist_broker::NewRecord {
+        key: Some("b".into()),
+        ..Default::default()
+    };
+    let changelog = tanist_broker::TopicPartition::new(COUNTS, 0);
+    slow.send(&changelog, &[record], now).unwrap();
+    test.topic("words").send("a", "aha");
+    test.advance(Duration::from_secs(1));
+    test.stop("n1").unwrap();
+    test.start("n1");
+    test.advance(Duration::from_secs(5));
+    let state = test.status("n1").remove(0).state;
+    let waits = !matches!(state, ShardState::Broken { .. } | ShardState::Running);
+    assert!(waits, "the shard is {state}");
+    slow.abort(tanist_broker::Millis(test.now().0)).unwrap();
+    test.settle();
+    assert_eq!(test.table("counts").get::<u64>("a"), Some(2));
 }
 
 #[test]
