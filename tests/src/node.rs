@@ -78,6 +78,12 @@ impl Orders {
         program.start(&[&["worker", "--data-dir", node], args].concat())
     }
 
+    /// Starts `worker` of another program, in the data directory of `node`.
+    pub fn worker_of(&self, program: &str, node: &str, args: &[&str]) -> Process {
+        let args = [&["worker", "--data-dir", node], args].concat();
+        self.program.beside(program).start(&args)
+    }
+
     /// Asks the node in the data directory of `node`.
     pub fn ask(&self, node: &str, args: &[&str]) -> Ended {
         self.program.run(&[args, &["--data-dir", node]].concat())

@@ -58,7 +58,8 @@ pub(crate) struct Row {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Pauses(pub(crate) BTreeMap<String, Row>);
 
-/// The pauses of the measured ones of `happened`, by the gaps that overlap them. Of a partition without a gap that is worth
+/// The pauses of the measured ones of `happened`, by the gaps that overlap them; when a node is back, only what of a gap comes
+/// after that, since before it is what its absence did. Of a partition without a gap that is worth
 /// mentioning, which is one of `least_ms`, nothing is known but that.
 pub(crate) fn pauses(
     happened: &[Happened],
@@ -74,11 +75,11 @@ pub(crate) fn pauses(
             let overlaps = |gap: &&Gap| {
                 gap.partition == partition && gap.to_ms > it.at_ms && gap.from_ms < it.until_ms
             };
-            let longest = gaps
-                .iter()
-                .filter(overlaps)
-                .map(|gap| gap.to_ms - gap.from_ms);
-            let longest = longest.max().unwrap_or(least_ms);
+            let longest = gaps.iter().filter(overlaps).map(|gap| match it.kind {
+                Step::Done(_) => gap.to_ms - gap.from_ms,
+                Step::Back(_) => gap.to_ms - gap.from_ms.max(it.at_ms),
+            });
+            let longest = longest.max().unwrap_or(least_ms).max(least_ms);
             match it.concerned.contains(&partition) {
                 true => row.concerned.push(longest),
                 false => row.others.push(longest),
@@ -170,6 +171,15 @@ mod tests {
         let row = &pauses(&happened, &gaps, 3, 60).0["kill"];
         assert_eq!((row.steps, &row.concerned[..]), (1, &[120][..]));
         assert_eq!(row.others, [60, 90]);
+    }
+
+    #[test]
+    fn a_pause_that_a_node_finds_when_it_is_back_counts_from_then() {
+        let mut back = kill(1000, 2000, &[0, 1]);
+        back.kind = Step::Back(Kind::KillAll);
+        let gaps = [gap(0, 200, 1500), gap(1, 200, 1010)];
+        let row = &pauses(&[back], &gaps, 2, 60).0["back after kill all"];
+        assert_eq!(row.concerned, [60, 500]);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Nodes of one name and of several, and one that lost its broker for a while.
+//! Nodes of one name and of several, of another topology, and one that lost its broker for a while.
 
 use tanist_tests::node::{ORDERS, Orders};
 use tanist_tests::orders::ORDER_COUNTS;
@@ -71,6 +71,38 @@ fn a_frozen_node_has_its_name_until_it_has_been_silent_for_the_time_out_and_may_
     assert_eq!(written(), before, "ends of {topics:?}");
     third.stop();
     assert_eq!(orders.judge("third").orders(), counted);
+}
+
+#[test]
+fn a_node_of_another_topology_is_refused_with_what_differs_until_nobody_runs_the_old_one() {
+    let orders = Orders::embedded();
+    let other = || {
+        orders.worker_of(
+            "other_orders",
+            "two",
+            &["--node", "two", "--until-caught-up"],
+        )
+    };
+    let load = orders.generate(RATE, &[]);
+    let mut one = orders.worker("one", &["--node", "one"]);
+    orders.await_progress(&mut one);
+    let log = other().expect_end(REFUSED);
+    for part in [
+        "node one (member ",
+        "runs another topology (",
+        "agent look-at-orders is only here",
+        "agent count-orders is only there",
+        "group account-repartition is only there",
+        "stop all nodes of the one before you start the other",
+    ] {
+        assert!(log.contains(part), "{part} in {log}");
+    }
+    // It has disturbed nobody.
+    orders.await_progress(&mut one);
+    load.stop();
+    one.stop();
+    orders.judge("one");
+    other().expect_end(0);
 }
 
 #[test]
