@@ -4,8 +4,18 @@ use std::sync::Arc;
 
 use rdkafka::error::KafkaResult;
 use tanist_actors::port::{Commit, CommitRecord};
+use tanist_cluster::Millis;
 
 use super::raw::{Outgoing, Producer, Topic};
+
+/// As librdkafka is told a timestamp. To it, 0 is none, and the record would bear the time of now: the millisecond after it
+/// is as near as one comes.
+pub(super) fn timestamp(time: Millis) -> i64 {
+    match time.0 {
+        0 => 1,
+        time => time,
+    }
+}
 
 /// Handles of the topics of an app, in the order in which its commits count them.
 #[derive(Default)]
@@ -45,7 +55,7 @@ impl Topics {
             partition: partition.0,
             key: key.map(|span| span.of(&commit.bytes)),
             value: value.map(|span| span.of(&commit.bytes)),
-            timestamp: timestamp.map(|time| time.0),
+            timestamp: timestamp.map(self::timestamp),
             headers: headers.as_deref(),
             tag,
         })

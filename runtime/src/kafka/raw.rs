@@ -260,7 +260,7 @@ pub(super) struct Outgoing<'a> {
     pub(super) partition: i32,
     pub(super) key: Option<&'a [u8]>,
     pub(super) value: Option<&'a [u8]>,
-    /// `None` is now.
+    /// `None` is now; never 0, see [`super::outgoing::timestamp`].
     pub(super) timestamp: Option<i64>,
     pub(super) headers: Option<&'a Headers>,
     /// Comes back in the [`Delivery`].

@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 use super::Kafka;
 use super::context::Context;
 use super::error::{is_transient, refused};
+use super::outgoing;
 
 /// How many records may wait to be acknowledged.
 const MAX_WAITING: u64 = 100_000;
@@ -87,7 +88,7 @@ impl Sender {
     ) -> Result<(), BrokerError> {
         let mut record = BaseRecord::<[u8], [u8]>::to(&partition.topic);
         record.partition = Some(partition.partition.0);
-        record.timestamp = timestamp.map(|time| time.0);
+        record.timestamp = timestamp.map(outgoing::timestamp);
         (record.key, record.payload) = (key, value);
         loop {
             self.check()?;

@@ -38,6 +38,10 @@ pub(super) const CASES: &[Case] = &[
         |world| Box::pin(timestamp(world)),
     ),
     Case::new(
+        "a record of the first moment of 1970 is not one of today",
+        |world| Box::pin(first_moment(world)),
+    ),
+    Case::new(
         "what is published is there when the answer comes, in order, without any commit",
         |world| Box::pin(publish(world)),
     ),
@@ -231,6 +235,17 @@ async fn timestamp(world: &World<'_>) {
     // Both are told by one clock, and one was asked for after the other's answer.
     let apart = appended.timestamp.0 - own.timestamp.0;
     assert!((0..20_000).contains(&apart), "{apart} ms apart");
+}
+
+async fn first_moment(world: &World<'_>) {
+    let [to] = world.topic().await;
+    let log = world.log(&world.id(0)).await;
+    let commit = world.commit().text(&to, "a");
+    let commit = commit.with(Millis(0), Headers::new());
+    log.commit(commit.seal()).await.expect("it is committed");
+    let rows = world.all(&to).await;
+    // librdkafka cannot say 0.
+    assert!((0..=1).contains(&rows[0].timestamp.0), "{rows:?}");
 }
 
 async fn publish(world: &World<'_>) {
