@@ -312,6 +312,9 @@ impl LaneFailure {
     }
 }
 
+/// A timer that is always due would leave its worker no time for anything else.
+const SHORTEST_PERIOD: Duration = Duration::from_millis(1);
+
 /// When the timers of a lane are due. A tick that is late is run once, however late it is.
 struct Due {
     timers: Vec<(Duration, Duration)>,
@@ -319,7 +322,11 @@ struct Due {
 
 impl Due {
     fn new(periods: impl Iterator<Item = Duration>, now: Duration) -> Self {
-        let timers = periods.map(|period| (now + period, period)).collect();
+        let timer = |period: Duration| {
+            let period = period.max(SHORTEST_PERIOD);
+            (now + period, period)
+        };
+        let timers = periods.map(timer).collect();
         Self { timers }
     }
 
@@ -342,5 +349,20 @@ impl Due {
     /// When the next one is due.
     fn next(&self) -> Option<Duration> {
         self.timers.iter().map(|(at, _)| *at).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timer_without_a_period_is_not_always_due() {
+        let now = Duration::from_secs(7);
+        let mut due = Due::new([Duration::ZERO].into_iter(), now);
+        let later = now + Duration::from_millis(5);
+        let runs: Vec<_> = std::iter::from_fn(|| due.take(|| later)).take(3).collect();
+        assert_eq!(runs, [0]);
+        assert_eq!(due.next(), Some(later + SHORTEST_PERIOD));
     }
 }

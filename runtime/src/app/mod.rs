@@ -138,7 +138,7 @@ impl App {
         self.agent(name, input, move |_| FnAgent::new(handle.clone()))
     }
 
-    /// Calls `tick` every `period`: once in the whole app, whichever node does it. What it sends is committed as if it
+    /// Calls `tick` every `period` (a millisecond at least): once in the whole app, whichever node does it. What it sends is committed as if it
     /// were a record's. Ticks that could not be run in time are left out.
     pub fn every<F>(&mut self, period: Duration, tick: F)
     where
