@@ -59,6 +59,31 @@ pub(super) enum News {
     Ended(WorkerIndex, CommitError),
 }
 
+/// A worker that could not commit, again or for the first time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Relapse {
+    /// How often in a row.
+    pub(super) times: u32,
+    /// How long it is left alone now.
+    pub(super) pause: Duration,
+}
+
+impl Relapse {
+    /// `ran`: for how long it had worked since the one `before`.
+    fn after(before: Option<Self>, ran: Duration) -> Self {
+        match before.filter(|_| ran < SOUND) {
+            None => Self {
+                times: 1,
+                pause: BACKOFF.start,
+            },
+            Some(before) => Self {
+                times: before.times.saturating_add(1),
+                pause: (before.pause * 2).min(BACKOFF.end),
+            },
+        }
+    }
+}
+
 /// See the module. Dropped: all of them end at once, without a commit.
 pub(super) struct Crew {
     me: MemberId,
@@ -67,7 +92,7 @@ pub(super) struct Crew {
     places: BTreeMap<WorkerIndex, Place>,
     preparing: FuturesUnordered<LocalPortFuture<'static, Prepared>>,
     ended: FuturesUnordered<LocalPortFuture<'static, Ended>>,
-    pauses: BTreeMap<WorkerIndex, Duration>,
+    relapses: BTreeMap<WorkerIndex, Relapse>,
     announced: Generation,
     deal: Deal,
     declined: BTreeSet<(Epoch, ShardId)>,
@@ -85,7 +110,7 @@ impl Crew {
             places: BTreeMap::new(),
             preparing: FuturesUnordered::new(),
             ended: FuturesUnordered::new(),
-            pauses: BTreeMap::new(),
+            relapses: BTreeMap::new(),
             announced: Generation::default(),
             deal: Deal::new(),
             declined: BTreeSet::new(),
@@ -142,20 +167,18 @@ impl Crew {
         }
     }
 
-    /// A worker has ended: it is made anew, after a pause.
-    pub(super) fn replace(&mut self, worker: WorkerIndex, parts: &NodeParts) {
+    /// A worker has ended: it is made anew, after the pause in the answer.
+    pub(super) fn replace(&mut self, worker: WorkerIndex, parts: &NodeParts) -> Relapse {
         let now = parts.clock.elapsed();
         let ran = match self.places.remove(&worker) {
             Some(Place::Running { since, .. }) => now.saturating_sub(since),
             _ => Duration::ZERO,
         };
-        let pause = self.pauses.entry(worker).or_insert(BACKOFF.start);
-        if ran >= SOUND {
-            *pause = BACKOFF.start;
-        }
-        let before = *pause;
-        *pause = (*pause * 2).min(BACKOFF.end);
-        self.prepare_one(worker, before, parts);
+        let before = self.relapses.get(&worker).copied();
+        let relapse = Relapse::after(before, ran);
+        self.relapses.insert(worker, relapse);
+        self.prepare_one(worker, relapse.pause, parts);
+        relapse
     }
 
     /// What to say of the producers that are ready, the control log being read up to `read_to`. The first time, all at once.
@@ -308,5 +331,25 @@ impl Crew {
         });
         let stopping: Vec<_> = stopping.collect();
         Box::pin(async move { join_all(stopping).await.into_iter().flatten().collect() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_that_fails_again_and_again_is_left_alone_for_longer_and_longer() {
+        let mut relapse = None;
+        let mut pauses = Vec::new();
+        for times in 1..=8 {
+            let next = Relapse::after(relapse, Duration::from_secs(2));
+            assert_eq!(next.times, times);
+            pauses.push(next.pause.as_millis());
+            relapse = Some(next);
+        }
+        assert_eq!(pauses, [100, 200, 400, 800, 1600, 3200, 5000, 5000]);
+        let healthy = Relapse::after(relapse, SOUND);
+        assert_eq!((healthy.times, healthy.pause), (1, BACKOFF.start));
     }
 }

@@ -217,12 +217,13 @@ impl<'n> Life<'n> {
                 tracing::debug!(%worker, "its producer is ready");
             }
             Happened::Crew(News::Ended(worker, error)) => {
+                let relapse = self.crew.replace(worker, self.parts);
                 let text = format!(
-                    "worker {worker} could not commit ({error}); it is made anew, and its shards go on from what is \
-                     committed"
+                    "worker {worker} could not commit ({error}; failure {} in a row): it is made anew in {:?}, and its \
+                     shards go on from what is committed",
+                    relapse.times, relapse.pause,
                 );
                 self.parts.board.note(Note::new(EventKind::Rearmed, text));
-                self.crew.replace(worker, self.parts);
             }
             Happened::Fenced(fenced) => {
                 for note in self.office.fenced(fenced) {

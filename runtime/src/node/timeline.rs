@@ -151,6 +151,7 @@ impl Timeline {
         } = note;
         let took_ms = took.map(millis);
         match &shard {
+            None if kind == EventKind::Rearmed => tracing::warn!("{text}"),
             None => tracing::info!(took_ms, "{text}"),
             // There may be many; who wants to see them asks for the events.
             Some(shard) => tracing::debug!(took_ms, %shard, "{text}"),
