@@ -227,13 +227,14 @@ impl<'app, A: Agent> AgentSettings<'app, A> {
     }
 
     /// Handles up to `records` of different keys of a partition at once, each by an instance of its own; never two of
-    /// one key, and records of one key in their order. For handlers that wait. 1 unless set.
+    /// one key, and records of one key in their order. For handlers that wait. 1 unless set; above 256, shared by the
+    /// agents that read the same partitions, no more are in hand.
     pub fn concurrency(self, records: usize) -> Self {
         self.spec.concurrency = records.max(1);
         self
     }
 
-    /// Calls `tick` with each instance of the agent every `period`, between two records. What it does is committed as if
+    /// Calls `tick` with each instance of the agent every `period` (a millisecond at least), between two records. What it does is committed as if
     /// it were a record's. Ticks that could not be run in time are left out, not made up for.
     pub fn every<F>(self, period: Duration, tick: F) -> Self
     where

@@ -15,6 +15,9 @@ use crate::tracker::{Progress, Tracker};
 /// Records that wait here because another of their key is in hand, per lane: further than this `concurrency(n)` does not
 /// look ahead.
 const WAITING_PER_LANE: usize = 32;
+/// Records of an agent that are in hand or wait here, shared by the agents of a shard: what a commit tells of them is
+/// within the 4096 bytes that a consumer group takes beside an offset.
+pub(crate) const MAX_OPEN: usize = 256;
 
 /// How records are handed to the lanes of an agent.
 #[derive(Debug)]
@@ -24,6 +27,7 @@ enum Delivery {
     /// Several of different keys at once.
     Concurrent {
         lanes: usize,
+        max_open: usize,
         /// Keys in hand; a record without a key is nobody's rival.
         held: Vec<Vec<u8>>,
     },
@@ -40,7 +44,7 @@ enum Delivery {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
     InOrder,
-    Concurrent { lanes: usize },
+    Concurrent { lanes: usize, max_open: usize },
     AfterCommit,
 }
 
@@ -76,8 +80,9 @@ impl Intake {
     ) -> Self {
         let delivery = match mode {
             Mode::InOrder => Delivery::InOrder,
-            Mode::Concurrent { lanes } => Delivery::Concurrent {
+            Mode::Concurrent { lanes, max_open } => Delivery::Concurrent {
                 lanes,
+                max_open,
                 held: Vec::new(),
             },
             Mode::AfterCommit => Delivery::AfterCommit {
@@ -111,9 +116,12 @@ impl Intake {
         self.tracker.progress()
     }
 
-    /// Takes no more from the mailbox: [`Next::End`] comes when nothing is left to be done.
+    /// Hands out no more: [`Next::End`] comes. Only what a commit has announced as done is still to be done.
     pub(crate) fn stop(&mut self) {
         self.stopping = true;
+        if !matches!(self.delivery, Delivery::AfterCommit { .. }) {
+            self.waiting.clear();
+        }
         self.wake();
     }
 
@@ -177,10 +185,13 @@ impl Intake {
             let item = self.waiting.remove(place);
             return Ok(item.inspect(|item| self.hold(item)));
         }
-        let Delivery::Concurrent { lanes, .. } = self.delivery else {
+        let Delivery::Concurrent {
+            lanes, max_open, ..
+        } = self.delivery
+        else {
             return Ok(None);
         };
-        while self.waiting.len() < lanes * WAITING_PER_LANE {
+        while self.waiting.len() < lanes * WAITING_PER_LANE && self.tracker.in_flight() < max_open {
             let Some(item) = self.take()? else {
                 return Ok(None);
             };
@@ -259,6 +270,9 @@ impl Intake {
 
     /// The record was not finished and must be handled again.
     pub(crate) fn give_back(&mut self, item: Item) {
+        if self.stopping && !matches!(self.delivery, Delivery::AfterCommit { .. }) {
+            return self.release(&item);
+        }
         let place = self
             .waiting
             .partition_point(|other| other.offset() < item.offset());

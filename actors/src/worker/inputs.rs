@@ -13,7 +13,7 @@ use super::error::ReplicaError;
 use super::{Guarantee, Worker};
 use crate::agent::AgentSpec;
 use crate::group::GroupSpec;
-use crate::intake::{Intake, Mode};
+use crate::intake::{Intake, MAX_OPEN, Mode};
 use crate::mailbox::Mailbox;
 use crate::port::{CommittedOffset, TopicPartition};
 use crate::shard::{AgentIntake, Beside};
@@ -63,7 +63,7 @@ impl Worker {
                 let key = agent_input(&agent.name, &partition.topic);
                 let progress = known.progress(&key, &partition, &replay.state().inputs)?;
                 known.note_difference(shard, &partition, &progress);
-                agents.push((key, progress, self.mode(agent)));
+                agents.push((key, progress, self.mode(agent, group)));
             }
             let from = agents.iter().map(|(_, progress, _)| progress.next).min();
             let ready = Arc::new(Notify::new());
@@ -89,11 +89,14 @@ impl Worker {
         inputs.map(|input| partition(input.topic)).collect()
     }
 
-    fn mode(&self, agent: &AgentSpec) -> Mode {
+    fn mode(&self, agent: &AgentSpec, group: &GroupSpec) -> Mode {
         match (self.desk.settings.guarantee, agent.concurrency) {
             (Guarantee::AtMostOnce, _) => Mode::AfterCommit,
             (_, 0 | 1) => Mode::InOrder,
-            (_, lanes) => Mode::Concurrent { lanes },
+            (_, lanes) => Mode::Concurrent {
+                lanes,
+                max_open: (MAX_OPEN / group.agents().count()).max(1),
+            },
         }
     }
 }

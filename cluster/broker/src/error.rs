@@ -24,6 +24,9 @@ pub enum BrokerError {
     /// The batch is larger than the topic's `max.message.bytes`.
     #[error("message too large: larger than the topic's max.message.bytes")]
     MessageTooLarge,
+    /// What is noted beside an offset is longer than `offset.metadata.max.bytes`.
+    #[error("offset metadata too large: longer than the broker's offset.metadata.max.bytes")]
+    OffsetMetadataTooLarge,
     /// The broker is stopped or the connection was cut.
     #[error("network exception: no connection to the broker")]
     NetworkException,
@@ -117,6 +120,7 @@ impl BrokerError {
             Self::NotLeaderOrFollower => 6,
             Self::RequestTimedOut => 7,
             Self::MessageTooLarge => 10,
+            Self::OffsetMetadataTooLarge => 12,
             Self::NetworkException => 13,
             Self::CoordinatorLoadInProgress => 14,
             Self::CoordinatorNotAvailable => 15,

@@ -1,5 +1,6 @@
 mod changelogs;
 mod clusters;
+mod refusals;
 mod stopping;
 
 use std::collections::BTreeMap;

@@ -245,6 +245,7 @@ impl Core {
         }
         self.topic(&partition.topic)?
             .partition(partition.partition)?;
+        check_metadata(&committed)?;
         let order = self.next_commit();
         let group = self.groups.entry(group.to_owned()).or_default();
         group.commit_pending(producer.id, partition.clone(), committed, order);
@@ -260,6 +261,7 @@ impl Core {
     ) -> Result<()> {
         self.topic(&partition.topic)?
             .partition(partition.partition)?;
+        check_metadata(&committed)?;
         let order = self.next_commit();
         let group = self.groups.entry(group.to_owned()).or_default();
         group.commit(partition.clone(), committed, order);
@@ -297,4 +299,15 @@ impl Core {
     pub(crate) fn group_names(&self) -> impl Iterator<Item = &str> {
         self.groups.keys().map(String::as_str)
     }
+}
+
+/// `offset.metadata.max.bytes`, Kafka's default.
+const MAX_METADATA_BYTES: usize = 4096;
+
+fn check_metadata(committed: &Committed) -> Result<()> {
+    let metadata = committed.metadata.as_deref().unwrap_or_default();
+    if metadata.len() > MAX_METADATA_BYTES {
+        return Err(BrokerError::OffsetMetadataTooLarge);
+    }
+    Ok(())
 }
