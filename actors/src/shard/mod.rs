@@ -207,7 +207,8 @@ impl Shard {
         }
     }
 
-    /// A lane has nothing to do. Where positions have moved over transaction markers alone, no commit will tell of it.
+    /// A lane has nothing to do. Where positions have moved over transaction markers alone, no commit will tell of it; where
+    /// they have moved over records that were finished before the shard came here, one must, else these count as unread.
     pub(crate) fn tell_of_markers(&self) {
         if self.unsealed_records.get() > 0 {
             return;
@@ -219,6 +220,10 @@ impl Shard {
         };
         if self.intakes.iter().any(moved) {
             self.desk.report(self.status());
+            if sealed.agents.values().any(|it| it.next < it.ahead.end) {
+                self.unsealed_records.set(1);
+                self.desk.uncommitted();
+            }
         }
     }
 

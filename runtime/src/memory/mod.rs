@@ -35,6 +35,8 @@ use tokio::sync::Notify;
 
 use batches::{Batches, batch_of};
 use log::MemoryLogBuilder;
+#[cfg(test)]
+pub(crate) use process::End;
 pub(crate) use process::{Process, ProcessClock, ProcessStores};
 use producer::{Plain, Producer};
 use source::{MemorySource, Queue};

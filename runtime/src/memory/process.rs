@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 pub(crate) struct Process {
     fate: Mutex<Fate>,
     thawed: Notify,
-    /// Of whoever is to bury it.
+    /// Of whoever has to know what becomes of it.
     watcher: AtomicWaker,
 }
 
@@ -28,8 +28,16 @@ struct Fate {
     is_dead: bool,
     /// Points that it has passed.
     passed: u64,
-    /// At which it dies.
-    dies_at: Option<u64>,
+    /// At which it dies, or freezes.
+    ends_at: Option<(u64, End)>,
+}
+
+/// What can happen at a point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    Dies,
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the simulation"))]
+    Freezes,
 }
 
 impl Process {
@@ -37,11 +45,11 @@ impl Process {
         self.fate.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// It dies when it has passed so many points more.
+    /// This happens when it has passed so many points more.
     #[cfg(test)]
-    pub(crate) fn die_after(&self, points: u64) {
+    pub(crate) fn end_after(&self, points: u64, end: End) {
         let mut fate = self.fate();
-        fate.dies_at = Some(fate.passed + points);
+        fate.ends_at = Some((fate.passed + points, end));
     }
 
     pub(crate) fn freeze(&self) {
@@ -49,7 +57,10 @@ impl Process {
     }
 
     pub(crate) fn thaw(&self) {
-        self.fate().is_frozen = false;
+        let mut fate = self.fate();
+        fate.is_frozen = false;
+        fate.ends_at = fate.ends_at.filter(|(_, end)| *end == End::Dies);
+        drop(fate);
         self.thawed.notify_waiters();
     }
 
@@ -67,7 +78,7 @@ impl Process {
         self.fate().passed
     }
 
-    /// Wakes `waker` when it dies.
+    /// Wakes `waker` when it dies at a point.
     pub(crate) fn watch(&self, waker: &Waker) {
         self.watcher.register(waker);
     }
@@ -96,10 +107,12 @@ impl Process {
             return false;
         }
         fate.passed += 1;
-        fate.is_dead = fate.dies_at == Some(fate.passed);
-        if fate.is_dead {
-            self.watcher.wake();
+        match fate.ends_at {
+            Some((at, End::Dies)) if at == fate.passed => fate.is_dead = true,
+            Some((at, End::Freezes)) if at == fate.passed => fate.is_frozen = true,
+            _ => return true,
         }
+        self.watcher.wake();
         !fate.is_dead
     }
 }

@@ -13,6 +13,8 @@ mod node;
 mod reader;
 mod settle;
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod tests;
 
 use std::fmt::Debug;
@@ -37,6 +39,8 @@ use reader::Tables;
 const EPOCH: Millis = Millis(1_767_225_600_000);
 /// How long [`TestApp::settle`] waits, in virtual time, before it gives up.
 const SETTLE_LIMIT: Duration = Duration::from_secs(120);
+/// How often it looks whether it has to.
+const SETTLE_STEP: Duration = Duration::from_millis(5);
 
 /// See the module.
 ///
@@ -134,7 +138,7 @@ impl TestApp {
     /// that is broken is not waited for, nor a node that is frozen.
     pub fn settle(&mut self) {
         let driver = self.driver();
-        if let Err(rest) = driver.settle(SETTLE_LIMIT) {
+        if let Err(rest) = driver.settle(SETTLE_LIMIT, SETTLE_STEP) {
             panic!(
                 "the app did not settle (seed {}): {rest}",
                 self.choices.seed

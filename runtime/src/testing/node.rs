@@ -128,6 +128,12 @@ impl TestNode {
         }
     }
 
+    /// It was told to stop, and has not ended.
+    pub(crate) fn is_stopping(&self) -> bool {
+        let running = self.running.as_ref().filter(|_| self.lives());
+        running.is_some_and(|running| *running.wish.borrow() == Wish::Stop)
+    }
+
     /// The process is no more. How it had ended, if it had.
     pub(super) fn end(&mut self) -> Option<Result<NodeExit, NodeError>> {
         self.running.take()?.ended

@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::task::Poll;
 
 use super::*;
-use crate::memory::Process;
+use crate::memory::process::{End, Process};
 
 /// Polls `future` until it has waited `awaits` times, and drops it there; false if it had come to its end before.
 async fn kill_at<T>(awaits: usize, future: impl Future<Output = T>) -> bool {
@@ -137,7 +137,7 @@ fn a_process_dies_at_exactly_one_point_of_a_commit_which_happens_whole_or_not_at
             let broker = world.broker.of_process("n1", process.clone());
             let log = broker.log(&id()).await.unwrap().build();
             let before = process.passed();
-            process.die_after(points);
+            process.end_after(points, End::Dies);
             let committed = tokio::time::timeout(Duration::from_secs(9), log.commit(commit("x")));
             let died = committed.await.is_err();
             assert_eq!((died, process.is_dead()), (died, died));
