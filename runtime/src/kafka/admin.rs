@@ -197,6 +197,12 @@ fn committed_of(
     Ok(committed)
 }
 
+/// A topic that a broker does not know may be on its way to it. Whether it was deleted, whoever reads it will hear.
+fn may_be_taken_later(error: &KafkaError) -> bool {
+    is_transient(error)
+        || error.rdkafka_error_code() == Some(RDKafkaErrorCode::UnknownTopicOrPartition)
+}
+
 impl Broker for Kafka {
     fn topics<'a>(&'a self, names: &'a [Arc<str>]) -> PortFuture<'a, Result<Topics, BrokerError>> {
         let names = names.to_vec();
@@ -301,7 +307,7 @@ impl Broker for Kafka {
                 .map_err(refused)?;
             match answer.await.unwrap_or(Err(NO_ANSWER)) {
                 Ok(offset) => Ok(Offset(offset)),
-                Err(error) if is_transient(&error) => Err(BrokerError::Unreachable {
+                Err(error) if may_be_taken_later(&error) => Err(BrokerError::Unreachable {
                     address: self.shared.link.brokers().to_owned(),
                     reason: format!("{error}; the record may be in the log nevertheless"),
                 }),

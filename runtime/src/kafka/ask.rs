@@ -15,6 +15,8 @@ use super::error::{Failure, Remedy, refused};
 const ATTEMPT: Duration = Duration::from_secs(5);
 /// Between two tries: at first, and at most.
 const PAUSES: Range<Duration> = Duration::from_millis(50)..Duration::from_secs(2);
+/// How long a topic that a broker does not know may be on its way to it.
+const NEWS: Duration = Duration::from_secs(5);
 
 impl Shared {
     /// Makes a blocking call, off this thread, until a broker answers or the limit is reached. The call is told how long
@@ -58,6 +60,7 @@ impl Shared {
         let left =
             |most: Duration| deadline.map_or(most, |deadline| deadline.remaining().min(most));
         let mut pause = PAUSES.start;
+        let mut unknown_until: Option<Deadline> = None;
         loop {
             let failure = match attempt(left(ATTEMPT)).await {
                 Ok(value) => {
@@ -73,8 +76,15 @@ impl Shared {
             // What broke the connection says more than that the call ran out of time.
             let reason = match failure.remedy {
                 Remedy::None => return Err(refused(what, failure.reason)),
+                Remedy::News
+                    if unknown_until
+                        .get_or_insert_with(|| Deadline::after(NEWS))
+                        .has_passed() =>
+                {
+                    return Err(refused(what, failure.reason));
+                }
                 Remedy::Contact if !trouble.reason.is_empty() => trouble.reason,
-                Remedy::Contact | Remedy::Time => failure.reason,
+                Remedy::Contact | Remedy::Time | Remedy::News => failure.reason,
             };
             if failure.remedy == Remedy::Contact {
                 self.link.waits(what);

@@ -19,6 +19,9 @@ pub(super) enum Remedy {
     Time,
     /// That a broker comes back.
     Contact,
+    /// To try again for a while: a broker does not know the topic. Just after its leader has moved, or it was made, one that is
+    /// behind the others says so; where it goes on, it was deleted.
+    News,
     /// Nothing that we can do.
     None,
 }
@@ -32,6 +35,9 @@ impl From<KafkaError> for Failure {
                 | Code::OperationTimedOut
                 | Code::Resolve,
             ) => Remedy::Contact,
+            Some(Code::UnknownPartition | Code::UnknownTopic | Code::UnknownTopicOrPartition) => {
+                Remedy::News
+            }
             _ if is_transient(&error) => Remedy::Time,
             _ => Remedy::None,
         };
@@ -71,20 +77,24 @@ pub(super) fn is_transient_code(code: Code) -> bool {
             | Code::ConcurrentTransactions
             | Code::CoordinatorLoadInProgress
             | Code::CoordinatorNotAvailable
+            | Code::FencedLeaderEpoch
             | Code::InProgress
             | Code::KafkaStorageError
             | Code::LeaderNotAvailable
+            | Code::MessageTimedOut
             | Code::NetworkException
             | Code::NotController
             | Code::NotCoordinator
             | Code::NotEnoughReplicas
             | Code::NotEnoughReplicasAfterAppend
             | Code::NotLeaderForPartition
+            | Code::OffsetNotAvailable
             | Code::OperationTimedOut
             | Code::PreviousInProgress
             | Code::ReplicaNotAvailable
             | Code::RequestTimedOut
             | Code::Resolve
+            | Code::UnknownLeaderEpoch
             | Code::UnstableOffsetCommit
             | Code::WaitingForCoordinator
     )
@@ -163,6 +173,25 @@ mod tests {
         check(Code::LogTruncation, "offset 7");
         check(Code::UnknownTopicOrPartition, "orders[3] does not exist");
         check(Code::TopicAuthorizationFailed, "orders[3]: because");
+    }
+
+    #[test]
+    fn what_a_change_of_leader_brings_about_is_tried_again_and_a_refusal_is_not() {
+        for (code, remedy) in [
+            (Code::NotLeaderForPartition, Remedy::Time),
+            (Code::OffsetNotAvailable, Remedy::Time),
+            (Code::FencedLeaderEpoch, Remedy::Time),
+            (Code::UnknownLeaderEpoch, Remedy::Time),
+            (Code::MessageTimedOut, Remedy::Time),
+            (Code::UnknownTopicOrPartition, Remedy::News),
+            (Code::UnknownPartition, Remedy::News),
+            (Code::BrokerTransportFailure, Remedy::Contact),
+            (Code::MessageSizeTooLarge, Remedy::None),
+            (Code::TopicAuthorizationFailed, Remedy::None),
+        ] {
+            let failure = Failure::from(KafkaError::OffsetFetch(code));
+            assert_eq!(failure.remedy, remedy, "{code}");
+        }
     }
 
     #[test]

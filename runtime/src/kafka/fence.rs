@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
@@ -28,6 +29,8 @@ const FIND_COORDINATOR: i16 = 2;
 const INIT_PRODUCER_ID: i16 = 4;
 /// While a transaction is being rolled back, or its coordinator is starting.
 const RETRY_PAUSE: Duration = Duration::from_millis(1);
+/// How long one address may take to accept a connection: that of a machine that is gone says nothing at all.
+const CONNECT: Duration = Duration::from_secs(1);
 /// No answer to these requests is larger.
 const MAX_ANSWER_BYTES: usize = 1 << 20;
 
@@ -57,7 +60,10 @@ pub(super) fn fence(
     deadline: Deadline,
 ) -> Result<(), FenceError> {
     let mut left: BTreeSet<TransactionalId> = ids.iter().cloned().collect();
-    let mut any = Connection::to_any(brokers, deadline)?;
+    let Some(first) = ids.first() else {
+        return Ok(());
+    };
+    let mut any = Connection::to_any(brokers, first, deadline)?;
     loop {
         let (coordinators, mut retry) = find_coordinators(&mut any, left)?;
         let answers: Vec<_> = thread::scope(|scope| {
@@ -92,16 +98,19 @@ pub(super) fn fence(
 /// Ids that have to be asked for again, and why.
 type Retry = BTreeMap<TransactionalId, ResponseError>;
 
+fn coordinator_of(id: &TransactionalId) -> FindCoordinatorRequest {
+    FindCoordinatorRequest::default()
+        .with_key(StrBytes::from_string(id.as_str().to_owned()))
+        .with_key_type(OF_TRANSACTIONS)
+}
+
 /// The coordinator of each of `ids`.
 fn find_coordinators(
     any: &mut Connection,
     ids: BTreeSet<TransactionalId>,
 ) -> Result<(BTreeMap<Address, BTreeSet<TransactionalId>>, Retry), FenceError> {
     for id in &ids {
-        let request = FindCoordinatorRequest::default()
-            .with_key(StrBytes::from_string(id.as_str().to_owned()))
-            .with_key_type(OF_TRANSACTIONS);
-        any.send(&request, FIND_COORDINATOR)?;
+        any.send(&coordinator_of(id), FIND_COORDINATOR)?;
     }
     let mut coordinators = BTreeMap::<Address, BTreeSet<_>>::new();
     let mut retry = Retry::new();
@@ -182,10 +191,25 @@ struct Connection {
 }
 
 impl Connection {
-    fn to_any(brokers: &str, deadline: Deadline) -> io::Result<Self> {
-        let mut last = io::Error::other("no address of a broker is given");
+    /// To whichever of `brokers` answers first, here a question for the coordinator of `id`: to wait for one that is gone, or
+    /// frozen, would take all the time there is.
+    fn to_any(brokers: &str, id: &TransactionalId, deadline: Deadline) -> io::Result<Self> {
+        let (sender, answers) = mpsc::channel();
         for broker in brokers.split(',') {
-            match address(broker).and_then(|address| Self::to(&address, deadline)) {
+            let (broker, id, sender) = (broker.to_owned(), id.clone(), sender.clone());
+            let ask = move || {
+                let mut connection = Self::to(&address(&broker)?, deadline)?;
+                connection.send(&coordinator_of(&id), FIND_COORDINATOR)?;
+                connection.receive::<FindCoordinatorRequest>(FIND_COORDINATOR)?;
+                Ok(connection)
+            };
+            // Nobody waits for the slower ones, which end by the deadline.
+            thread::Builder::new().spawn(move || sender.send(ask()))?;
+        }
+        drop(sender);
+        let mut last = io::Error::other("no address of a broker answered");
+        while let Ok(answer) = answers.recv_timeout(at_least_a_little(deadline)) {
+            match answer {
                 Ok(connection) => return Ok(connection),
                 Err(error) => last = error,
             }
@@ -196,7 +220,7 @@ impl Connection {
     fn to((host, port): &Address, deadline: Deadline) -> io::Result<Self> {
         let mut last = io::Error::other(format!("{host} has no address"));
         for address in (host.as_str(), *port).to_socket_addrs()? {
-            match TcpStream::connect_timeout(&address, at_least_a_little(deadline)) {
+            match TcpStream::connect_timeout(&address, at_least_a_little(deadline).min(CONNECT)) {
                 Ok(stream) => {
                     stream.set_nodelay(true)?;
                     stream.set_read_timeout(Some(at_least_a_little(deadline)))?;

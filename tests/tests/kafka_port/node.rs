@@ -9,6 +9,7 @@ use rdkafka::producer::Producer;
 use rdkafka::topic_partition_list::Offset as Position;
 use tanist::kafka::{Contact, Kafka, KafkaSettings};
 use tanist_actors::port::{Broker, BrokerError, CommitError};
+use tanist_broker::{ApiKey, Fault, FaultRule};
 use tanist_cluster::Offset;
 use tanist_tests::broker::TestBroker;
 use tanist_tests::clients::{TIMEOUT, begin};
@@ -99,6 +100,40 @@ fn who_waits_for_no_broker_is_told_which_and_why() {
         let lost = tokio::time::timeout(LONG, lost).await;
         lost.expect("that is seen").expect("the node is alive");
     });
+}
+
+#[test]
+fn a_write_that_is_not_answered_may_be_there() {
+    let broker = TestBroker::embedded();
+    let kafka = kafka(&broker, &[("socket.timeout.ms", "400")]);
+    let topic = broker.topic(1, &[]);
+    let to = partition(&topic, 0);
+    for fault in [Fault::LoseRequest, Fault::LoseAnswer] {
+        let rule = FaultRule::new(fault).api(ApiKey::Produce);
+        broker.inner().faults().add(rule);
+        let error = run(kafka.append(&to, b"key", Some(b"value"))).err();
+        assert!(
+            matches!(error, Some(BrokerError::Unreachable { .. })),
+            "{fault:?}: {error:?}"
+        );
+        let written = run(kafka.append(&to, b"key", Some(b"value")));
+        assert!(written.is_ok(), "{fault:?}: {written:?}");
+    }
+}
+
+#[test]
+fn a_bootstrap_address_that_says_nothing_holds_up_no_fence() {
+    let broker = TestBroker::start();
+    // It accepts, as the kernel does for a process that is frozen, and never answers.
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let silent = silent.local_addr().map(|at| (at, silent));
+    let (address, _silent) = silent.expect("it has an address");
+    let addresses = format!("{address},{}", broker.bootstrap());
+    let mut settings = KafkaSettings::new(addresses, GROUP);
+    settings.broker_timeout = Some(LONG);
+    let kafka = Kafka::new(settings).expect("the settings are right");
+    let fenced = run(kafka.fence(&[id(&broker)]));
+    assert_eq!(fenced, Ok(()));
 }
 
 #[test]
