@@ -17,8 +17,11 @@ pub enum ShardState {
     /// Its store is being brought up to the end of its changelogs.
     Restoring {
         /// Changelog records read so far.
+        // Written beside `ShardStatus::records`.
+        #[serde(rename = "restored_records")]
         records: u64,
         /// Offsets between where it began and the end, an upper bound of the records.
+        #[serde(rename = "of_records")]
         of: u64,
     },
     /// Following its changelogs, as a standby or a warm-up, or until it gets its permit.
@@ -135,5 +138,34 @@ impl Shard {
         tracing::debug!(shard = %self.id(), %state, "shard");
         *self.state.borrow_mut() = state;
         self.desk.report(self.status());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_of_a_shard_in_any_state_can_be_read() {
+        let reason = || "because".to_owned();
+        for state in [
+            ShardState::Restoring { records: 7, of: 9 },
+            ShardState::Standby,
+            ShardState::CatchingUp,
+            ShardState::Running,
+            ShardState::Restarting {
+                agent: "count".into(),
+                attempt: 2,
+                reason: reason(),
+            },
+            ShardState::Stopping,
+            ShardState::Broken { reason: reason() },
+        ] {
+            let shard = ShardId::new("orders", 0);
+            let status = ShardStatus::without_work(&shard, state);
+            let text = serde_json::to_string(&status).unwrap();
+            let read: ShardStatus = serde_json::from_str(&text).unwrap();
+            assert_eq!(read, status, "{text}");
+        }
     }
 }
