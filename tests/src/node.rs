@@ -6,13 +6,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::broker::TestBroker;
 use crate::clients::TIMEOUT;
-use crate::orders::{ORDER_COUNTS, OrderCheck, check_orders};
+use crate::orders::{ORDER_COUNTS, OrderCheck, check_orders, read_orders};
 use crate::program::{Ended, Process, Program};
 use crate::reader::read_committed;
 
 const PROGRAM: &str = "02_orders";
-/// The topic that the example reads.
-pub const ORDERS: &str = "orders";
+pub use crate::orders::ORDERS;
 /// How many partitions its topics have.
 pub const PARTITIONS: i32 = 8;
 
@@ -140,7 +139,9 @@ impl Orders {
         let broker = self.broker.bootstrap();
         let sent = read_committed(broker, ORDERS, TIMEOUT, |_| ());
         let check = check_orders(broker, ORDER_COUNTS, TIMEOUT);
-        let check = check.expect("the order counts can be read");
+        let mut check = check.expect("the order counts can be read");
+        let orders = read_orders(broker, ORDERS, TIMEOUT);
+        check.hold_against(&orders.expect("the orders can be read"));
         (check, sent.expect("the orders can be read"))
     }
 }

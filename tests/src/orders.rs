@@ -1,5 +1,7 @@
 //! Judges what the orders example wrote to `order-counts`: for each account the counts 1, 2, 3 ... n, in order, without a
-//! gap or a repeat. Whatever was lost, doubled or reordered on the way breaks that sequence.
+//! gap or a repeat: whatever was lost, doubled or reordered behind the count breaks that sequence. Before it, a loss and a
+//! doubling would make up for each other: so the orders themselves are read, too, and each account's number, total and
+//! timestamps are worked out from them.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,6 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::reader::{ReadError, follow_committed, read_committed};
 
+/// The topic that the example reads.
+pub const ORDERS: &str = "orders";
 /// The topic that the example writes to.
 pub const ORDER_COUNTS: &str = "order-counts";
 
@@ -30,6 +34,26 @@ pub struct OrderCount {
     pub order_ts: i64,
 }
 
+/// A record of `orders`: what counts of it.
+#[derive(Debug, Deserialize)]
+struct Order {
+    account_id: String,
+    amount: u32,
+    price: f64,
+}
+
+/// What the orders of each account come to.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Orders(BTreeMap<String, Sum>);
+
+/// What the orders of one account come to.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Sum {
+    count: u64,
+    total: f64,
+    order_ts: i128,
+}
+
 /// What was read of an account at the end.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct AccountEnd {
@@ -39,6 +63,42 @@ pub struct AccountEnd {
     pub total: f64,
     /// The partition of all its records.
     pub partition: i32,
+    /// The sum of its orders' timestamps.
+    pub order_ts: i128,
+}
+
+impl Orders {
+    /// Takes an order, whatever its partition. What is none is not counted by the app either.
+    pub fn observe(&mut self, value: Option<&[u8]>, order_ts: i64) {
+        let Ok(order) = serde_json::from_slice::<Order>(value.unwrap_or_default()) else {
+            return;
+        };
+        let sum = self.0.entry(order.account_id).or_default();
+        sum.count += 1;
+        sum.total += f64::from(order.amount) * order.price;
+        sum.order_ts += i128::from(order_ts);
+    }
+}
+
+/// Whether `end` can be what the orders of an account come to. Some may not be counted yet, and which ones, nobody knows.
+fn compare(account: &str, end: &AccountEnd, sum: &Sum) -> Result<(), String> {
+    let AccountEnd { count, total, .. } = end;
+    if *count > sum.count {
+        return Err(format!(
+            "account {account}: {count} orders were counted of the {} that there are: something was doubled",
+            sum.count
+        ));
+    }
+    // Added up in another order.
+    let is_near = (total - sum.total).abs() <= 1e-9 * sum.total.abs();
+    if *count == sum.count && !(is_near && end.order_ts == sum.order_ts) {
+        return Err(format!(
+            "account {account}: its {count} orders come to {} and not to {total}, or to other timestamps: some were \
+             lost and others doubled",
+            sum.total
+        ));
+    }
+    Ok(())
 }
 
 /// Folds the records of `order-counts` into a judgement.
@@ -76,11 +136,24 @@ impl OrderCheck {
     ) {
         self.records += 1;
         if let Err(fault) = self.take(partition, key, value) {
-            self.fault_count += 1;
-            if self.faults.len() < MAX_DESCRIBED {
-                self.faults
-                    .push(format!("partition {partition}, offset {offset}: {fault}"));
-            }
+            self.fault(format!("partition {partition}, offset {offset}: {fault}"));
+        }
+    }
+
+    /// Holds what was counted against all `orders`, which have to be read after it.
+    pub fn hold_against(&mut self, orders: &Orders) {
+        let none = Sum::default();
+        let accounts = self.accounts.iter();
+        let compared = accounts
+            .map(|(account, end)| compare(account, end, orders.0.get(account).unwrap_or(&none)));
+        let faults: Vec<String> = compared.filter_map(Result::err).collect();
+        faults.into_iter().for_each(|fault| self.fault(fault));
+    }
+
+    fn fault(&mut self, fault: String) {
+        self.fault_count += 1;
+        if self.faults.len() < MAX_DESCRIBED {
+            self.faults.push(fault);
         }
     }
 
@@ -101,18 +174,20 @@ impl OrderCheck {
             account_id,
             count,
             total,
-            ..
+            order_ts,
         } = order;
         let key = String::from_utf8_lossy(key.unwrap_or_default());
         if key != account_id {
             return Err(format!("the key is {key}, the account {account_id}"));
         }
+        let before = self.accounts.get(&account_id).copied();
         let end = AccountEnd {
             count,
             total,
             partition,
+            order_ts: before.map_or(0, |before| before.order_ts) + i128::from(order_ts),
         };
-        let before = self.accounts.insert(account_id.clone(), end);
+        self.accounts.insert(account_id.clone(), end);
         let expected = before.map_or(1, |before| before.count + 1);
         if count != expected {
             let lost = count > expected;
@@ -176,7 +251,20 @@ pub fn check_orders(broker: &str, topic: &str, limit: Duration) -> Result<OrderC
     Ok(check)
 }
 
-/// The same while it is being written, until `enough` says so; `each` hears of which partition every record is, when it comes.
+/// Reads the orders themselves, from the start of `topic` to its present end.
+///
+/// # Errors
+/// As [`read_committed`].
+pub fn read_orders(broker: &str, topic: &str, limit: Duration) -> Result<Orders, ReadError> {
+    let mut orders = Orders::default();
+    read_committed(broker, topic, limit, |record| {
+        let order_ts = record.timestamp().to_millis().unwrap_or_default();
+        orders.observe(record.payload(), order_ts);
+    })?;
+    Ok(orders)
+}
+
+/// As [`check_orders`] while it is being written, until `enough` says so; `each` hears of which partition every record is, when it comes.
 ///
 /// # Errors
 /// As [`follow_committed`].
@@ -243,6 +331,46 @@ mod tests {
             "count 1 where 2 is due: something was repeated",
         );
         check("a:1@0 a:2@3", "was on partition 0 before");
+    }
+
+    #[test]
+    fn a_loss_and_a_doubling_that_make_up_for_each_other_are_found() {
+        // Timestamp and price of each order of account `a`: what was sent, and what was counted.
+        let faults = |sent: &[(i64, f64)], counted: &[(i64, f64)]| {
+            let mut orders = Orders::default();
+            for (order_ts, price) in sent {
+                let order = format!(r#"{{"account_id":"a","amount":2,"price":{price}}}"#);
+                orders.observe(Some(order.as_bytes()), *order_ts);
+            }
+            orders.observe(Some(b"no order"), 1);
+            let (mut check, mut total) = (OrderCheck::default(), 0.0);
+            for (n, (order_ts, price)) in (1..).zip(counted) {
+                total += 2.0 * price;
+                let value = format!(
+                    r#"{{"account_id":"a","count":{n},"total":{total},"order_ts":{order_ts}}}"#
+                );
+                check.observe(0, n, Some(b"a"), Some(value.as_bytes()));
+            }
+            assert!(check.is_sound(), "{check}");
+            check.hold_against(&orders);
+            check.faults
+        };
+        let sent = [(1, 0.5), (2, 7.0), (3, 7.0)];
+        assert!(faults(&sent, &sent).is_empty());
+        assert!(faults(&sent, &[sent[1], sent[0], sent[2]]).is_empty());
+        assert!(
+            faults(&sent, &sent[..2]).is_empty(),
+            "one is not counted yet"
+        );
+        for counted in [[sent[0], sent[0], sent[2]], [sent[0], sent[1], sent[1]]] {
+            let found = faults(&sent, &counted);
+            assert!(
+                found[0].contains("some were lost and others doubled"),
+                "{found:?}"
+            );
+        }
+        let found = faults(&sent[..2], &sent);
+        assert!(found[0].contains("something was doubled"), "{found:?}");
     }
 
     #[test]

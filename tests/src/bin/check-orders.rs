@@ -16,10 +16,13 @@ use std::time::Duration;
 
 use clap::Parser;
 use tanist_tests::gaps::Gaps;
-use tanist_tests::orders::{ORDER_COUNTS, OrderCheck, check_orders, follow_orders};
+use tanist_tests::orders::{
+    ORDER_COUNTS, ORDERS, OrderCheck, check_orders, follow_orders, read_orders,
+};
 use tanist_tests::reader::ReadError;
 
-/// Reads the order counts with read_committed, from start to end, and checks that no account's count has a gap or a repeat.
+/// Reads the order counts with read_committed, from start to end, and checks that no account's count has a gap or a repeat;
+/// then reads the orders, and checks that these are what was counted.
 #[derive(Parser)]
 #[command(name = "check-orders")]
 struct Arguments {
@@ -29,6 +32,9 @@ struct Arguments {
     /// Topic to read.
     #[arg(long, default_value = ORDER_COUNTS)]
     topic: String,
+    /// Topic of the orders.
+    #[arg(long, default_value = ORDERS, value_name = "TOPIC")]
+    orders: String,
     /// The number of orders that must have been counted.
     #[arg(long, value_name = "N")]
     expect: Option<u64>,
@@ -94,6 +100,13 @@ fn judgement(check: &OrderCheck, gaps: &Gaps) -> serde_json::Value {
 }
 
 fn read(arguments: &Arguments) -> Result<(OrderCheck, Gaps), ReadError> {
+    let (mut check, gaps) = read_counts(arguments)?;
+    let limit = Duration::from_secs(arguments.within);
+    check.hold_against(&read_orders(&arguments.broker, &arguments.orders, limit)?);
+    Ok((check, gaps))
+}
+
+fn read_counts(arguments: &Arguments) -> Result<(OrderCheck, Gaps), ReadError> {
     let Arguments { broker, topic, .. } = arguments;
     let limit = Duration::from_secs(arguments.within);
     let mut gaps = Gaps::at_least(arguments.least_gap);
