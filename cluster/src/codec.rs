@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use crate::control::{Entry, Key, Record};
 use crate::ids::{Epoch, Generation, MemberId};
 
-/// The format that this build writes, and the newest that it reads.
+/// The format that this build writes, and the newest that it reads. It is raised for every kind of record that is new and for
+/// every change of one that a build of before would not read: so all who read a format agree on what is foreign to it.
 pub const FORMAT: u32 = 1;
 
 /// Why a record of the control log, or a heartbeat, cannot be read.
@@ -26,12 +27,9 @@ pub enum DecodeError {
         /// Its format.
         found: u32,
     },
-    /// Not written by any build of ours, or a kind of record that this one does not know.
-    #[error(
-        "there is a record that this build does not understand at key {key} ({cause}): \
-         if other nodes run a newer build, upgrade this one, else some other program has written to the topic"
-    )]
-    Malformed {
+    /// Not written by any build of ours: whatever changes what is written raises [`FORMAT`].
+    #[error("there is a record at key {key} that no node has written ({cause})")]
+    Foreign {
         /// The record's key.
         key: String,
         /// What is wrong with it.
@@ -64,17 +62,17 @@ pub(crate) fn to_json<T: Serialize>(record: &T) -> Vec<u8> {
 }
 
 pub(crate) fn from_json<T: DeserializeOwned>(key: &str, value: &[u8]) -> Result<T, DecodeError> {
-    let malformed = |error: serde_json::Error| DecodeError::Malformed {
+    let foreign = |error: serde_json::Error| DecodeError::Foreign {
         key: key.to_owned(),
         cause: error.to_string(),
     };
     // The format alone first: what comes with a newer one need not look like anything we know.
-    let Format { format: found } = serde_json::from_slice(value).map_err(malformed)?;
+    let Format { format: found } = serde_json::from_slice(value).map_err(foreign)?;
     if found > FORMAT {
         let key = key.to_owned();
         return Err(DecodeError::NewerFormat { key, found });
     }
-    let Read { record } = serde_json::from_slice(value).map_err(malformed)?;
+    let Read { record } = serde_json::from_slice(value).map_err(foreign)?;
     Ok(record)
 }
 
@@ -92,8 +90,8 @@ impl Entry {
     /// A tombstone of a kind of key that this build does not know is `None`: there is nothing to forget.
     ///
     /// # Errors
-    /// A record of a newer build, or of another program. The reader must stop: a view without it would differ
-    /// from the views of others (S9).
+    /// [`DecodeError::NewerFormat`]: the reader must stop, since a view without it would differ from the views of
+    /// others (S9). [`DecodeError::Foreign`]: the reader leaves it out, as all others do.
     pub fn decode(key: &[u8], value: Option<&[u8]>) -> Result<Option<Self>, DecodeError> {
         let text = String::from_utf8_lossy(key);
         let Some(value) = value else {
@@ -101,7 +99,7 @@ impl Entry {
         };
         let record: Record = from_json(&text, value)?;
         if record.key().to_string() != text {
-            return Err(DecodeError::Malformed {
+            return Err(DecodeError::Foreign {
                 cause: format!("its value belongs to {}", record.key()),
                 key: text.into_owned(),
             });
@@ -208,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_ours_is_refused_and_named() {
+    fn what_is_not_ours_is_foreign_and_named() {
         let armed = examples().swap_remove(2);
         for (key, value, cause) in [
             ("x", &b"hello"[..], "expected value"),
@@ -223,9 +221,9 @@ mod tests {
                 "its value belongs to armed/3/2",
             ),
         ] {
-            let error = Entry::decode(key.as_bytes(), Some(value))
-                .unwrap_err()
-                .to_string();
+            let error = Entry::decode(key.as_bytes(), Some(value)).unwrap_err();
+            assert!(matches!(error, DecodeError::Foreign { .. }), "{error}");
+            let error = error.to_string();
             assert!(error.contains(cause) && error.contains(key), "{error}");
         }
         assert_eq!(Entry::decode(b"decree/1", None).unwrap(), None);

@@ -131,6 +131,13 @@ impl Director {
         }
     }
 
+    /// The broker did not take the plan of `epoch`: it will never be read back. The next may be another.
+    pub fn plan_refused(&mut self, epoch: Epoch) {
+        if self.written == epoch {
+            self.written = Epoch::default();
+        }
+    }
+
     /// The next thing to do, if it is up to this member.
     #[must_use]
     pub fn decide(&self, it: &Situation<'_>) -> Decision {

@@ -271,6 +271,11 @@ impl Shard {
         self.stop.clone()
     }
 
+    /// How long that may take.
+    pub(crate) fn finish_timeout(&self) -> Duration {
+        self.desk.settings.finish_timeout
+    }
+
     /// Lanes finish what they have in hand, and end.
     pub(crate) fn stop(&self) {
         self.stopping.set(true);

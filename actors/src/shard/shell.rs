@@ -178,14 +178,30 @@ impl ShardActor {
 
     /// The shard ends its work here; what it has finished is still committed.
     fn break_down(&mut self, reason: String, ctx: &mut Context<Self>) {
+        self.cancel_lanes(ctx);
+        self.shard.break_down(reason);
+        self.end_if_stopped(ctx);
+    }
+
+    /// What is still in hand has had its time: it is undone, and whoever has the shard next does it again.
+    fn cut_off(&mut self, ctx: &mut Context<Self>) {
+        let shard = self.shard.id();
+        for agent in self.agents.iter().filter(|agent| agent.running > 0) {
+            let (name, timeout) = (&agent.spec.name, self.shard.finish_timeout());
+            tracing::warn!(%shard, "agent {name} has not finished within {timeout:?}: what it has in hand is undone");
+        }
+        self.cancel_lanes(ctx);
+        self.end_if_stopped(ctx);
+    }
+
+    /// What they have in hand is undone.
+    fn cancel_lanes(&mut self, ctx: &mut Context<Self>) {
         for agent in &mut self.agents {
             for lane in agent.lanes.drain(..) {
                 ctx.cancel_future(lane);
             }
             agent.running = 0;
         }
-        self.shard.break_down(reason);
-        self.end_if_stopped(ctx);
     }
 
     fn end_if_stopped(&self, ctx: &mut Context<Self>) {
@@ -211,6 +227,7 @@ impl Handler<StopShard> for ShardActor {
     fn handle(&mut self, _: StopShard, ctx: &mut Context<Self>) {
         self.is_stopping = true;
         self.shard.stop();
+        ctx.run_later(self.shard.finish_timeout(), Self::cut_off);
         self.end_if_stopped(ctx);
     }
 }

@@ -29,6 +29,9 @@ pub struct WorkerSettings {
     /// Uncommitted outputs and table writes, in bytes, after which it commits at once; while a commit is under way, it
     /// waits when there is as much again. Outputs of a hundred bytes take ten times that in memory.
     pub commit_bytes: usize,
+    /// How long a shard that is to stop, or to go elsewhere, may take to finish what it has in hand. What is not finished by
+    /// then is undone, and done again by whoever has the shard next.
+    pub finish_timeout: Duration,
     /// Memory for decoded table values.
     pub cache_bytes: usize,
     /// The largest record, key and value, that may be sent.
@@ -42,6 +45,7 @@ impl Default for WorkerSettings {
             commit_interval: Duration::from_millis(100),
             quiet_interval: Duration::from_millis(20),
             commit_bytes: 2 << 20,
+            finish_timeout: Duration::from_secs(10),
             cache_bytes: 32 << 20,
             max_record_bytes: 1_000_000,
         }

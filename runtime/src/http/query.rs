@@ -67,12 +67,21 @@ impl Api {
 
     /// What this node has of the answer.
     pub(super) fn part(&self, question: &Question) -> Result<Part, QueryError> {
+        let part = self.part_if(question, self.board.is_sure())?;
+        match self.board.is_sure() {
+            true => Ok(part),
+            // It may have been frozen between the question and the look.
+            false => self.part_if(question, false),
+        }
+    }
+
+    fn part_if(&self, question: &Question, is_sure: bool) -> Result<Part, QueryError> {
         let (view, me) = (self.board.view(), self.board.member());
         let reported = self.board.shards();
         self.tables()?.part(question, |shard| {
             let status = reported.iter().find(|status| status.shard == *shard);
             let role = me.and_then(|me| Role::of(&view, me, shard));
-            Held::of(status, role == Some(Role::Active))
+            Held::of(status, role == Some(Role::Active), is_sure)
         })
     }
 

@@ -125,13 +125,15 @@ pub(crate) enum Held {
 }
 
 impl Held {
-    /// What can be said by `status`, if the plan has the shard active here or not.
-    pub(crate) fn of(status: Option<&ShardStatus>, is_active: bool) -> Option<Self> {
+    /// What can be said by `status`, if the plan has the shard active here or not, and if this node `is_sure` to know the
+    /// plan: else there may be a later one, and more by now than is here.
+    pub(crate) fn of(status: Option<&ShardStatus>, is_active: bool, is_sure: bool) -> Option<Self> {
         let status = status?;
         let lag = status.copy.map(|copy| copy.lag_records);
         Some(match status.state {
-            ShardState::Running | ShardState::Restarting { .. } if is_active => Self::Whole,
             ShardState::Restoring { .. } => Self::Filling,
+            _ if !is_sure => Self::Copy(None),
+            ShardState::Running | ShardState::Restarting { .. } if is_active => Self::Whole,
             _ => Self::Copy(lag),
         })
     }
@@ -257,17 +259,23 @@ mod tests {
             }),
         };
         let restoring = ShardState::Restoring { records: 1, of: 9 };
-        for (state, is_active, held) in [
-            (ShardState::Running, true, Held::Whole),
-            (ShardState::Running, false, Held::Copy(Some(2))),
-            (ShardState::CatchingUp, true, Held::Copy(Some(2))),
-            (ShardState::Standby, false, Held::Copy(Some(2))),
-            (restoring.clone(), true, Held::Filling),
-            (restoring, false, Held::Filling),
+        for (state, is_active, is_sure, held) in [
+            (ShardState::Running, true, true, Held::Whole),
+            (ShardState::Running, true, false, Held::Copy(None)),
+            (ShardState::Running, false, true, Held::Copy(Some(2))),
+            (ShardState::CatchingUp, true, true, Held::Copy(Some(2))),
+            (ShardState::Standby, false, true, Held::Copy(Some(2))),
+            (ShardState::Standby, false, false, Held::Copy(None)),
+            (restoring.clone(), true, true, Held::Filling),
+            (restoring, false, false, Held::Filling),
         ] {
-            let found = Held::of(Some(&status(state.clone())), is_active);
-            assert_eq!(found, Some(held), "{state:?}, active: {is_active}");
+            let found = Held::of(Some(&status(state.clone())), is_active, is_sure);
+            assert_eq!(
+                found,
+                Some(held),
+                "{state:?}, active: {is_active}, sure: {is_sure}"
+            );
         }
-        assert_eq!(Held::of(None, true), None);
+        assert_eq!(Held::of(None, true, true), None);
     }
 }

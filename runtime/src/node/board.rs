@@ -42,6 +42,8 @@ struct Entries {
     member: Option<MemberId>,
     view: Arc<View>,
     others: BTreeSet<MemberId>,
+    /// Until then nobody can have taken this node for dead, as far as it was silent.
+    sure_until: Duration,
     /// When the last plan was read.
     planned: Option<(Epoch, Duration)>,
 }
@@ -102,6 +104,12 @@ impl Board {
         self.entries().others.clone()
     }
 
+    /// Whether what is active here is so nowhere else. Not after this node was frozen, or cut off from the broker, for so long
+    /// that others may have put somebody in its place of which it has not read yet.
+    pub fn is_sure(&self) -> bool {
+        self.clock.elapsed() < self.entries().sure_until
+    }
+
     /// What happened lately.
     pub fn timeline(&self) -> &Timeline {
         &self.timeline
@@ -149,9 +157,15 @@ impl Board {
         self.changed();
     }
 
+    /// See [`Board::is_sure`].
+    pub(super) fn sure_until(&self, until: Duration) {
+        self.entries().sure_until = until;
+    }
+
     /// Nothing of a former member is here any more.
     pub(super) fn clear(&self) {
         let mut entries = self.entries();
+        entries.sure_until = Duration::ZERO;
         entries.shards.clear();
         entries.releases.clear();
         entries.others.clear();

@@ -110,7 +110,17 @@ impl ControlLog {
             let view = Arc::make_mut(&mut self.view);
             for index in 0..batch.len() {
                 let record = batch.get(index);
-                let entry = Entry::decode(record.key.unwrap_or_default(), record.value)?;
+                let entry = match Entry::decode(record.key.unwrap_or_default(), record.value) {
+                    // Every node leaves it out, so that their views stay equal (S9).
+                    Err(error @ DecodeError::Foreign { .. }) => {
+                        let (topic, offset) = (&self.partition.topic, record.offset);
+                        tracing::warn!(
+                            "{error}; it is left out: keep other programs from writing to {topic} (offset {offset})"
+                        );
+                        None
+                    }
+                    entry => entry?,
+                };
                 if let Some(entry) = entry {
                     let applied = view.apply(record.offset, entry)?;
                     tracing::debug!(offset = %record.offset, ?applied, "control log");

@@ -211,7 +211,7 @@ impl<'n> Life<'n> {
             Happened::Wished(Wish::Stop) => self.leave(),
             Happened::Read(applied) => self.read(&applied, now),
             Happened::Heard(heard) => self.heard(heard, now),
-            Happened::Written((record, written)) => self.written(record, written)?,
+            Happened::Written((record, written)) => self.written(record, written, now)?,
             Happened::Released(record) => self.writes.write(record),
             Happened::Crew(News::Prepared(worker)) => {
                 tracing::debug!(%worker, "its producer is ready");
@@ -379,6 +379,9 @@ impl<'n> Life<'n> {
             if member == self.me {
                 if let Some(sent) = self.beats.sent_at(beat) {
                     self.liveness.own_came_back(sent, now);
+                    // It was not silent before, and is dead no sooner than it was for so long.
+                    let until = sent + self.parts.cluster.failure_timeout;
+                    self.parts.board.sure_until(until);
                 }
                 continue;
             }
@@ -436,11 +439,24 @@ impl<'n> Life<'n> {
         &mut self,
         record: Record,
         written: Result<tanist_cluster::Offset, BrokerError>,
+        now: Duration,
     ) -> Result<(), NodeError> {
-        let error = match written {
-            Ok(_) => return Ok(()),
-            Err(error @ BrokerError::Refused { .. }) => return Err(error.into()),
-            Err(error) => error,
+        let error = match (written, &record) {
+            (Ok(_), _) => return Ok(()),
+            // The next director would fare no better.
+            (Err(error @ BrokerError::Refused { .. }), Record::Plan(plan)) => {
+                tracing::warn!(
+                    "plan {} ({} bytes) was not taken, and no shard moves until one is: if it is too large, raise \
+                     max.message.bytes of topic {}; trying again ({error})",
+                    plan.epoch(),
+                    record.encode().len(),
+                    self.control.partition().topic,
+                );
+                self.office.refused(plan, now);
+                return Ok(());
+            }
+            (Err(error @ BrokerError::Refused { .. }), _) => return Err(error.into()),
+            (Err(error), _) => error,
         };
         tracing::warn!("could not write to the control log: {error}");
         if still_wanted(&record, self.control.view()) {

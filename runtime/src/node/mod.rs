@@ -19,6 +19,8 @@ mod office;
 mod report;
 mod stores;
 mod story;
+#[cfg(test)]
+mod tests;
 mod timeline;
 mod watch;
 
@@ -275,9 +277,9 @@ impl Node {
             beats,
         } = self;
         join.joined_at = parts.clock.now();
-        let survey = stores::on_disk(parts.stores.clone(), parts.app.id(), &topology.groups);
-        let admitted = admission::admit_and_join(join, parts, control, beats);
-        let (on_disk, admitted) = tokio::join!(biased; survey, admitted);
+        // A disk may be slow, and a member beats from its `Join` on, or is taken for dead.
+        let on_disk = stores::on_disk(parts.stores.clone(), parts.app.id(), &topology.groups).await;
+        let admitted = admission::admit_and_join(join, parts, control, beats).await;
         let me = admitted.inspect_err(|error| {
             if let NodeError::Refused(refusal) = error {
                 parts

@@ -23,6 +23,8 @@ const GATHER: Duration = Duration::from_secs(1);
 const SETTLED: Duration = Duration::from_secs(2);
 /// Before whoever could not be fenced is fenced again.
 const PAUSE: Duration = Duration::from_secs(1);
+/// Before a plan is worked out after one that the broker refused.
+const REFUSED: Duration = Duration::from_secs(10);
 /// How often it is looked whether they have come.
 const OUTAGE: Duration = Duration::from_millis(100);
 /// How often a plan is worked out anew only because reports have changed.
@@ -49,6 +51,8 @@ pub(super) struct Office {
     leaving: (BTreeSet<MemberId>, Duration),
     /// When to ask again.
     ask_at: Option<Duration>,
+    /// Not before then, whatever happens.
+    rest_until: Duration,
     sweep_at: Option<Duration>,
 }
 
@@ -63,6 +67,7 @@ impl Office {
             dead: BTreeSet::new(),
             leaving: (BTreeSet::new(), Duration::ZERO),
             ask_at: Some(Duration::ZERO),
+            rest_until: Duration::ZERO,
             sweep_at: None,
         }
     }
@@ -120,7 +125,8 @@ impl Office {
         parts: &NodeParts,
     ) -> Option<Plan> {
         let now = parts.clock.elapsed();
-        self.ask_at.take_if(|at| *at <= now)?;
+        let rests = now < self.rest_until;
+        self.ask_at.take_if(|at| !rests && *at <= now)?;
         let leaving: BTreeSet<MemberId> = alive
             .iter()
             .copied()
@@ -209,6 +215,13 @@ impl Office {
         self.sweep_at = Some(now + SETTLED);
         let noticed = self.noticed.take_if(|_| plan.author() == self.me)?;
         Some(now.saturating_sub(noticed))
+    }
+
+    /// The broker did not take a plan. All stays as it is until it takes another.
+    pub(super) fn refused(&mut self, plan: &Plan, now: Duration) {
+        self.books.plan_refused(plan.epoch());
+        self.rest_until = now + REFUSED;
+        self.ask_now();
     }
 
     /// Whether it is time to clear the control log of what is superseded.

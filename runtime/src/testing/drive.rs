@@ -207,6 +207,13 @@ impl Driver {
         self.clock.now()
     }
 
+    /// Whether a node vouches for what it has.
+    #[cfg(test)]
+    pub(crate) fn is_sure(&self, name: &NodeName) -> bool {
+        let _on_it = self.runtime.enter();
+        self.node(name).board.is_sure()
+    }
+
     pub(crate) fn elapsed(&self) -> Duration {
         let _on_it = self.runtime.enter();
         self.clock.elapsed()

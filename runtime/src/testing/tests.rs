@@ -1,5 +1,6 @@
 mod changelogs;
 mod clusters;
+mod frozen;
 mod refusals;
 mod stopping;
 
