@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 
 use super::clock::Deadline;
 use super::context::Context;
-use super::error::{Failure, is_transient, refused};
+use super::error::{Failure, Remedy, is_transient, refused};
 use super::fence;
 use super::log::{self, Prepared};
 use super::publisher::NO_ANSWER;
@@ -128,19 +128,25 @@ fn offsets_at(
     partitions: &[TopicPartition],
     position: Position,
     limit: Duration,
-) -> KafkaResult<Vec<Offset>> {
-    let found = look_up(client, partitions, position, limit);
-    let unknown =
-        |error: &KafkaError| error.rdkafka_error_code() == Some(RDKafkaErrorCode::UnknownPartition);
-    if !found.as_ref().is_err_and(unknown) {
+) -> Result<Vec<Offset>, Failure> {
+    let is_unknown = |failure: &Failure| failure.remedy == Remedy::News;
+    let found = look_up(client, partitions, position, limit).map_err(Failure::from);
+    if !found.as_ref().is_err_and(is_unknown) {
         return found;
     }
     // What this client knows of the topics may be older than they are.
     let topics: BTreeSet<&Arc<str>> = partitions.iter().map(|it| &it.topic).collect();
-    for topic in topics {
-        client.fetch_metadata(Some(topic), limit)?;
+    let topics: Vec<Arc<str>> = topics.into_iter().cloned().collect();
+    let there = topics_of(client, &topics, limit)?;
+    let missing = topics.iter().find(|topic| !there.contains_key(*topic));
+    let found = look_up(client, partitions, position, limit).map_err(Failure::from);
+    match (found, missing) {
+        (Err(failure), Some(topic)) if is_unknown(&failure) => Err(Failure {
+            reason: format!("topic {topic} does not exist; was it deleted?"),
+            ..failure
+        }),
+        (found, _) => found,
     }
-    look_up(client, partitions, position, limit)
 }
 
 fn look_up(
@@ -247,7 +253,7 @@ impl Broker for Kafka {
             let first = offsets_at(&shared.admin, &partitions, Position::Beginning, limit)?;
             let end = offsets_at(&shared.admin, &partitions, Position::End, limit)?;
             let ranges = first.into_iter().zip(end).map(|(first, end)| first..end);
-            KafkaResult::Ok(partitions.iter().cloned().zip(ranges).collect())
+            Ok::<_, Failure>(partitions.iter().cloned().zip(ranges).collect())
         }))
     }
 
@@ -261,7 +267,7 @@ impl Broker for Kafka {
                 return Ok(BTreeMap::new());
             }
             let ends = offsets_at(&shared.ends, &partitions, Position::End, limit)?;
-            KafkaResult::Ok(partitions.iter().cloned().zip(ends).collect())
+            Ok::<_, Failure>(partitions.iter().cloned().zip(ends).collect())
         }))
     }
 

@@ -17,6 +17,10 @@ const REPEAT: Duration = Duration::from_secs(10);
 const FILLING: Duration = Duration::from_secs(1);
 const FILLED: Duration = Duration::from_secs(10);
 
+/// For how long a shard that could not be run here is not to be tried here again: else one that breaks on every node would go
+/// round among them, several times a second.
+const BROKEN: Duration = Duration::from_secs(600);
+
 /// What a worker says of a replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Replica {
@@ -41,6 +45,8 @@ pub(super) struct Reporter {
     /// How far the copies on this node are.
     positions: BTreeMap<ShardId, Offset>,
     ends: Ends,
+    /// Which shards could not be run here, and when that was seen last.
+    broken: BTreeMap<ShardId, Duration>,
     asked: Option<Duration>,
     asking: Option<LocalPortFuture<'static, Result<Ends, BrokerError>>>,
     /// The broker refused to tell the ends.
@@ -80,6 +86,7 @@ impl Reporter {
             policy,
             positions: on_disk,
             ends: Ends::new(),
+            broken: BTreeMap::new(),
             asked: None,
             asking: None,
             in_vain: false,
@@ -94,7 +101,7 @@ impl Reporter {
         all: bool,
         now: Duration,
     ) -> Option<Report> {
-        let report = self.report(replicas);
+        let report = self.report(replicas, now);
         let Some((sent, at)) = &self.sent else {
             return Some(report).filter(|_| self.is_complete(replicas));
         };
@@ -114,11 +121,17 @@ impl Reporter {
         self.in_vain || self.positions.keys().all(known)
     }
 
-    fn report(&mut self, replicas: &BTreeMap<ShardId, Replica>) -> Report {
+    fn report(&mut self, replicas: &BTreeMap<ShardId, Replica>, now: Duration) -> Report {
         let mut report = Report::default();
         for (shard, replica) in replicas {
-            if *replica == Replica::Broken {
-                report.broken.insert(shard.clone());
+            match replica {
+                Replica::Broken => {
+                    self.broken.insert(shard.clone(), now);
+                }
+                Replica::Active(_) => {
+                    self.broken.remove(shard);
+                }
+                Replica::Copy(_) | Replica::Unknown => {}
             }
             if !self.changelogs.contains_key(&shard.group) {
                 continue;
@@ -138,6 +151,9 @@ impl Reporter {
                 Replica::Unknown => {}
             }
         }
+        self.broken
+            .retain(|_, seen| now.saturating_sub(*seen) < BROKEN);
+        report.broken = self.broken.keys().cloned().collect();
         let changelogs = &self.changelogs;
         self.positions.retain(|shard, _| {
             let group = changelogs.get(&shard.group);
@@ -296,11 +312,31 @@ mod tests {
     fn who_was_active_has_a_copy_without_lag_and_keeps_it_on_disk() {
         let mut reporter = Reporter::new(&topology(), policy(), BTreeMap::new());
         let active = [(shard(0), Replica::Active(Offset(7)))].into();
-        reporter.report(&active);
+        reporter.report(&active, Duration::ZERO);
         let copy = [(shard(0), Replica::Copy(Offset(7)))].into();
-        assert_eq!(reporter.report(&copy).copies[&shard(0)].lag_records, 0);
-        let report = reporter.report(&BTreeMap::new());
+        assert_eq!(
+            reporter.report(&copy, Duration::ZERO).copies[&shard(0)].lag_records,
+            0
+        );
+        let report = reporter.report(&BTreeMap::new(), Duration::ZERO);
         assert_eq!(report.copies[&shard(0)].position, Offset(7));
+    }
+
+    #[test]
+    fn a_shard_that_broke_here_and_went_elsewhere_is_not_wanted_back_at_once() {
+        let mut reporter = Reporter::new(&topology(), policy(), BTreeMap::new());
+        let mut broken = |replicas: &[(ShardId, Replica)], now| {
+            let replicas = replicas.iter().cloned().collect();
+            let report = reporter.report(&replicas, now);
+            report.broken.into_iter().collect::<Vec<_>>()
+        };
+        let second = Duration::from_secs(1);
+        let both = [(shard(0), Replica::Broken), (shard(1), Replica::Broken)];
+        assert_eq!(broken(&both, Duration::ZERO), [shard(0), shard(1)]);
+        assert_eq!(broken(&[], second), [shard(0), shard(1)]);
+        let works = [(shard(1), Replica::Active(Offset(0)))];
+        assert_eq!(broken(&works, second), [shard(0)]);
+        assert_eq!(broken(&[], BROKEN), []);
     }
 
     #[test]

@@ -1,3 +1,4 @@
+mod caught_up;
 mod changelogs;
 mod clusters;
 mod frozen;

@@ -122,6 +122,19 @@ fn a_write_that_is_not_answered_may_be_there() {
 }
 
 #[test]
+fn whoever_asks_for_a_topic_that_was_deleted_is_told_which() {
+    let broker = TestBroker::start();
+    let kafka = kafka(&broker, &[]);
+    let (there, gone) = (broker.topic(1, &[]), broker.unique("gone"));
+    let asked = [partition(&there, 0), partition(&gone, 0)];
+    let error = run(kafka.offsets(&asked)).expect_err("one of them does not exist");
+    assert!(matches!(error, BrokerError::Refused { .. }), "{error:?}");
+    let text = error.to_string();
+    let says = format!("topic {gone} does not exist; was it deleted?");
+    assert!(text.contains(&says), "{text}");
+}
+
+#[test]
 fn a_bootstrap_address_that_says_nothing_holds_up_no_fence() {
     let broker = TestBroker::start();
     // It accepts, as the kernel does for a process that is frozen, and never answers.

@@ -103,6 +103,32 @@ impl Life<'_> {
         }));
     }
 
+    /// Whether no shard has stopped that another node has, as far as that has said.
+    fn elsewhere(&self) -> Reached {
+        let view = self.control.view();
+        let shards = view.plan().into_iter().flat_map(|plan| plan.shards());
+        for (shard, it) in shards.filter(|(_, it)| it.active != self.me) {
+            let (Some(member), true) = (view.member(it.active), self.alive.contains(&it.active))
+            else {
+                continue;
+            };
+            match self.reports.get(it.active) {
+                None => return Reached::No,
+                Some((report, _)) if report.broken.contains(shard) => {
+                    return Reached::Never {
+                        shard: shard.clone(),
+                        reason: format!(
+                            "it is broken on node {}, whose status says why",
+                            member.join.node
+                        ),
+                    };
+                }
+                Some(_) => {}
+            }
+        }
+        Reached::Yes
+    }
+
     pub(super) fn caught_up(&mut self, mut catch_up: CatchUp, reached: Option<Reached>) {
         let NodeParts {
             broker,
@@ -131,7 +157,10 @@ impl Life<'_> {
             Some(Reached::Yes | Reached::Never { .. }) if matches!(self.stop, Stop::Again(_)) => {
                 return self.stop_workers(Stop::LastWorkers);
             }
-            Some(Reached::Yes) => return self.leave(),
+            Some(Reached::Yes) => match self.elsewhere() {
+                Reached::Yes => return self.leave(),
+                reached => return self.caught_up(catch_up, Some(reached)),
+            },
             Some(Reached::Never { shard, reason }) => {
                 self.failure = Some(NodeError::CannotCatchUp { shard, reason });
                 return self.leave();
