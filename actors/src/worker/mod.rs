@@ -15,6 +15,7 @@ mod settings;
 mod shell;
 mod tail;
 mod task;
+mod upkeep;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -126,6 +127,7 @@ impl Worker {
             biased;
             error = self.commit_when_due() => error,
             error = self.publish_at_once() => error,
+            error = self.keep_up() => error,
         }
     }
 

@@ -248,7 +248,7 @@ impl Core {
         check_metadata(&committed)?;
         let order = self.next_commit();
         let group = self.groups.entry(group.to_owned()).or_default();
-        group.commit_pending(producer.id, partition.clone(), committed, order);
+        group.commit_pending(producer.id, partition.clone(), committed, order, now);
         Ok(())
     }
 
@@ -258,13 +258,14 @@ impl Core {
         group: &str,
         partition: &TopicPartition,
         committed: Committed,
+        now: Millis,
     ) -> Result<()> {
         self.topic(&partition.topic)?
             .partition(partition.partition)?;
         check_metadata(&committed)?;
         let order = self.next_commit();
         let group = self.groups.entry(group.to_owned()).or_default();
-        group.commit(partition.clone(), committed, order);
+        group.commit(partition.clone(), committed, order, now);
         Ok(())
     }
 
@@ -294,6 +295,14 @@ impl Core {
             .flat_map(Group::partitions)
             .cloned()
             .collect()
+    }
+
+    /// Forgets offsets that nobody has committed for too long.
+    pub(super) fn expire_offsets(&mut self, now: Millis) {
+        let retention = self.settings.offsets_retention;
+        for group in self.groups.values_mut() {
+            group.expire(retention, now);
+        }
     }
 
     pub(crate) fn group_names(&self) -> impl Iterator<Item = &str> {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Committed, TopicPartition};
+use super::{Committed, Millis, TopicPartition};
 use crate::error::{BrokerError, Result};
 
 /// An offset with the order in which it was written, which decides between a plain commit and one that its marker brings later.
@@ -11,6 +11,8 @@ use crate::error::{BrokerError, Result};
 struct Written {
     committed: Committed,
     order: u64,
+    /// When.
+    at: Millis,
 }
 
 /// One group.
@@ -22,8 +24,19 @@ pub(crate) struct Group {
 }
 
 impl Group {
-    pub(crate) fn commit(&mut self, partition: TopicPartition, committed: Committed, order: u64) {
-        self.offsets.insert(partition, Written { committed, order });
+    pub(crate) fn commit(
+        &mut self,
+        partition: TopicPartition,
+        committed: Committed,
+        order: u64,
+        at: Millis,
+    ) {
+        let written = Written {
+            committed,
+            order,
+            at,
+        };
+        self.offsets.insert(partition, written);
     }
 
     pub(crate) fn commit_pending(
@@ -32,9 +45,15 @@ impl Group {
         partition: TopicPartition,
         committed: Committed,
         order: u64,
+        at: Millis,
     ) {
+        let written = Written {
+            committed,
+            order,
+            at,
+        };
         let pending = self.pending.entry(producer_id).or_default();
-        pending.insert(partition, Written { committed, order });
+        pending.insert(partition, written);
     }
 
     /// Ends the producer's transaction: its offsets count now, or never.
@@ -73,6 +92,15 @@ impl Group {
     /// Every partition with a committed offset.
     pub(crate) fn partitions(&self) -> impl Iterator<Item = &TopicPartition> {
         self.offsets.keys()
+    }
+
+    /// Forgets what was committed longer than `retention` ago, unless a transaction is about to commit it again.
+    pub(crate) fn expire(&mut self, retention: Millis, now: Millis) {
+        let pending = &self.pending;
+        self.offsets.retain(|partition, written| {
+            written.at.plus(retention) > now
+                || pending.values().any(|open| open.contains_key(partition))
+        });
     }
 
     pub(crate) fn forget_topic(&mut self, topic: &str) {

@@ -120,6 +120,8 @@ pub struct Settings {
     pub compaction_min_bytes: usize,
     /// `producer.id.expiration.ms`: idle producers are forgotten.
     pub producer_expiration: Millis,
+    /// `offsets.retention.minutes`: an offset of a group without members is forgotten so long after its last commit.
+    pub offsets_retention: Millis,
 }
 
 impl Default for Settings {
@@ -133,6 +135,7 @@ impl Default for Settings {
             compaction_check_interval: Millis(15_000),
             compaction_min_bytes: 64 * 1024 * 1024,
             producer_expiration: Millis(24 * 60 * 60 * 1000),
+            offsets_retention: Millis(7 * 24 * 60 * 60 * 1000),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What happens with time alone: overdue transactions, retention, compaction.
+//! What happens with time alone: overdue transactions, retention of records and of offsets, compaction.
 
 use super::{Core, Millis, TransactionState};
 use crate::error::Result;
@@ -74,6 +74,7 @@ impl Core {
                 partition.forget_producers(idle, now);
             }
         }
+        self.expire_offsets(now);
         self.version += 1;
     }
 

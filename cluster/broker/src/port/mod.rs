@@ -315,9 +315,9 @@ impl BrokerPort {
         now: Millis,
     ) -> Result<()> {
         let (group, offsets) = (group.to_owned(), offsets.to_vec());
-        self.change(ApiKey::OffsetCommit, now, move |core, _| {
+        self.change(ApiKey::OffsetCommit, now, move |core, now| {
             offsets.iter().try_for_each(|(partition, committed)| {
-                core.commit_offset(&group, partition, committed.clone())
+                core.commit_offset(&group, partition, committed.clone(), now)
             })
         })
     }

@@ -69,7 +69,7 @@ pub(super) fn commit(turn: &mut Turn<'_>, request: OffsetCommitRequest) -> Offse
     for topic in request.topics {
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for offset in topic.partitions {
-            let result = turn.attempt(|core, _| {
+            let result = turn.attempt(|core, now| {
                 check_member(request.generation_id_or_member_epoch, &request.member_id)?;
                 core.commit_offset(
                     &request.group_id,
@@ -79,6 +79,7 @@ pub(super) fn commit(turn: &mut Turn<'_>, request: OffsetCommitRequest) -> Offse
                         offset.committed_leader_epoch,
                         offset.committed_metadata,
                     ),
+                    now,
                 )
             });
             partitions.push(

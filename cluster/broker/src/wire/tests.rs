@@ -31,6 +31,7 @@ fn core() -> Core {
             offset: 1,
             ..Committed::default()
         },
+        NOW,
     )
     .unwrap();
     core

@@ -89,7 +89,7 @@ fn a_deleted_topic_takes_its_offsets_along_and_its_transactions_still_end() {
     let partition = TopicPartition::new("t", 0);
     fixture
         .core
-        .commit_offset("g", &partition, Committed::default())
+        .commit_offset("g", &partition, Committed::default(), Millis(0))
         .unwrap();
     let producer = fixture.init("x").unwrap();
     fixture.join("x", producer).unwrap();
