@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use tanist_cluster::Offset;
+use tanist_cluster::{Millis, Offset};
 
 use super::{AgentIntake, Beside, Debut, Shard};
 use crate::port::{OffsetCommit, StateCommit, TopicId, TopicPartition};
@@ -19,7 +19,8 @@ pub(crate) enum Worth {
     Work,
     /// Positions too, which may have moved over transaction markers alone.
     Positions,
-    /// Nothing needs to have happened. A producer's transaction begins only when all markers of the one before are
+    /// Nothing needs to have happened: positions are committed again, before they are forgotten, or for the sake of the
+    /// transaction alone. A producer's transaction begins only when all markers of the one before are
     /// written, so that with it every reader sees what that one has sent.
     Nothing,
 }
@@ -95,7 +96,12 @@ impl Shard {
     fn inputs(&self) -> Inputs {
         let progress = |agent: &AgentIntake| (agent.key.clone(), agent.intake.borrow().progress());
         let sealed = self.sealed.borrow();
+        let is_unborn = sealed.born == Millis::default() && !self.group.tables.is_empty();
         Inputs {
+            born: match is_unborn {
+                true => self.desk.clock().now(),
+                false => sealed.born,
+            },
             commit: sealed.commit + 1,
             agents: self.intakes.iter().map(progress).collect(),
             changelogs: sealed.changelogs.clone(),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use tanist_cluster::{Offset, ShardId};
+use tanist_cluster::{Millis, Offset, ShardId};
 
 use crate::codec::is_known_format;
 use crate::port::{Changes, Store, StoreError};
@@ -20,6 +20,10 @@ pub const STATE_KEY: &[u8] = b"\0";
 /// What a shard has finished of its inputs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Inputs {
+    /// When a shard with tables made its first commit: tells it from one of the same name, whose changelogs were deleted,
+    /// or were on another broker. 0 if an older version wrote it.
+    #[serde(default, skip_serializing_if = "is_unknown")]
+    pub born: Millis,
     /// Counts the shard's commits: where a shard has several changelogs, the record with the highest is the latest.
     pub commit: u64,
     /// Progress of each agent, by [`agent_input`].
@@ -28,6 +32,17 @@ pub struct Inputs {
     /// alone is missed.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub changelogs: BTreeMap<Arc<str>, u64>,
+}
+
+fn is_unknown(born: &Millis) -> bool {
+    *born == Millis::default()
+}
+
+impl Inputs {
+    /// Whether the two can be of one shard in one life of its changelogs.
+    pub(crate) fn is_of_one_life(&self, other: &Self) -> bool {
+        is_unknown(&self.born) || is_unknown(&other.born) || self.born == other.born
+    }
 }
 
 /// How an agent's progress is named: by the agent and its topic, so that an agent that is given another topic begins
@@ -215,6 +230,16 @@ impl Replay {
                 &format!("input positions that cannot be read ({error})"),
             )
         })?;
+        if !inputs.is_of_one_life(&self.state.inputs) {
+            return Err(StoreError::Corrupt {
+                path: format!("changelog {topic}"),
+                reason: format!(
+                    "it is not the one that the store of shard {} here was filled from, but a later one of that name. \
+                     Move the data directory away to rebuild tables from this changelog",
+                    self.state.shard
+                ),
+            });
+        }
         match self.state.commits.get_mut(topic) {
             Some(commit) => *commit = inputs.commit.max(*commit),
             None => {
@@ -225,6 +250,16 @@ impl Replay {
             self.state.inputs = inputs;
         }
         Ok(())
+    }
+
+    /// Whether `value` can be the input positions that were last taken in from a changelog.
+    pub(crate) fn has_seen_last(&self, changelog: usize, value: Option<&[u8]>) -> bool {
+        let read = |value| serde_json::from_slice::<Inputs>(value).ok();
+        let seen = self.state.commits.get(&self.changelogs[changelog].topic);
+        value.and_then(read).is_some_and(|inputs| {
+            inputs.is_of_one_life(&self.state.inputs)
+                && seen.is_none_or(|commit| *commit == inputs.commit)
+        })
     }
 
     /// The store's key for a changelog record; `None` if it is about no key of a table.

@@ -83,7 +83,8 @@ impl Worker {
 }
 
 impl ShardCopy {
-    /// Whether the store can have come from a changelog in which this record is the last one before its position.
+    /// Whether the store can have come from a changelog in which this record is one of the last two before its position.
+    /// They are of one commit, or one is a marker, so that neither overwrites the other.
     pub(super) fn recognises(
         &self,
         changelog: usize,
@@ -91,7 +92,7 @@ impl ShardCopy {
         value: Option<&[u8]>,
     ) -> Result<bool, StoreError> {
         let Some(key) = self.replay.store_key(changelog, key) else {
-            return Ok(key == INPUTS_KEY);
+            return Ok(key == INPUTS_KEY && self.replay.has_seen_last(changelog, value));
         };
         Ok(self.store.get(&key)?.as_deref() == value)
     }

@@ -26,6 +26,9 @@ const BATCH_RECORDS: usize = 1000;
 /// A changelog that fills so many pulls in a row is not near its end any more.
 const FULL_PULLS: u32 = 10;
 
+/// So many offsets before a store's position are looked at: the last may be a marker, which nobody sees.
+const RECOGNISED_BY: i64 = 2;
+
 /// How far a shard's changelogs are to be followed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Goal {
@@ -70,6 +73,8 @@ struct Reading {
     /// What was next when that was asked.
     asked_at: Offset,
     at_end: bool,
+    /// What stands before the store's position was seen, if there is anything.
+    is_recognised: bool,
     full_pulls: u32,
 }
 
@@ -187,8 +192,8 @@ impl<'a> Tail<'a> {
                 worker.check(partition, position, &bounds).await?;
             }
             let begin = position.unwrap_or(bounds.start);
-            // One record before: by it the changelog is recognised.
-            let from = Offset(begin.0 - 1).max(bounds.start);
+            // By what stands before, the changelog is recognised.
+            let from = Offset(begin.0 - RECOGNISED_BY).max(bounds.start);
             changelogs.push(Reading {
                 source: worker.log.open(partition, from, course.ready.clone())?,
                 partition: partition.clone(),
@@ -197,6 +202,7 @@ impl<'a> Tail<'a> {
                 end: bounds.end,
                 asked_at: begin,
                 at_end: false,
+                is_recognised: false,
                 full_pulls: 0,
             });
         }
@@ -237,6 +243,7 @@ impl<'a> Tail<'a> {
         if let Some(batch) = &pulled.batch {
             self.records += reading.take(index, &**batch, &mut self.copy)?;
         }
+        reading.is_recognised |= any;
         reading.note_end(pulled.reached, pulled.batch.map_or(0, |batch| batch.len()));
         self.copy.replay.reached(index, reading.next);
         Ok(any)
@@ -277,7 +284,9 @@ impl<'a> Tail<'a> {
             Goal::Onward => false,
             Goal::Nowhere => true,
             Goal::Ends(ends) => {
-                let reached = |(reading, end): (&Reading, &Offset)| reading.next >= *end;
+                let reached = |(reading, end): (&Reading, &Offset)| {
+                    reading.is_recognised && reading.next >= *end
+                };
                 self.copy.replay.pending_bytes() == 0
                     && self.changelogs.iter().zip(ends).all(reached)
             }

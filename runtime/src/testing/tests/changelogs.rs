@@ -198,3 +198,40 @@ fn a_restore_that_is_broken_off_anywhere_goes_on_where_it_was() {
         .collect();
     assert_eq!(states, [ShardState::Running]);
 }
+
+#[test]
+fn a_store_of_another_life_of_its_changelog_is_recognised_however_long_that_has_become() {
+    // Shorter, as long, longer; and longer with all that was there when the store left compacted away.
+    for (sent, is_compacted) in [(2, false), (3, false), (4, false), (9, false), (9, true)] {
+        let mut test = TestApp::new(words()).nodes(2);
+        send(&mut test, &[("a", "aha"), ("b", "oho"), ("a", "aha")]);
+        test.stop("n2").unwrap();
+        test.stop("n1").unwrap();
+        test.lose_disk("n1");
+        // With the topic go the group's offsets.
+        lose(&mut test, &[COUNTS, LONG, "words"]);
+        test.start("n1");
+        for _ in 0..sent {
+            send(&mut test, &[("a", "aha")]);
+        }
+        if is_compacted {
+            let now = tanist_broker::Millis(test.now().0);
+            let changelog = tanist_broker::TopicPartition::new(COUNTS, 0);
+            test.broker().compact(&changelog, now).unwrap();
+        }
+        test.stop("n1").unwrap();
+        test.start("n2");
+        test.settle();
+        let states = test.status("n2").into_iter().map(|shard| shard.state);
+        let reason = states.map(|state| state.to_string()).collect::<String>();
+        let expected = if sent < 3 {
+            "was truncated or created anew"
+        } else {
+            "is not the one that the store"
+        };
+        assert!(
+            reason.contains(expected),
+            "{sent} words, {is_compacted}: {reason}"
+        );
+    }
+}
