@@ -15,6 +15,9 @@ pub struct TopicInfo {
     pub partitions: i32,
 }
 
+/// Settings of a topic, by Kafka's names, `cleanup.policy` and the like.
+pub type TopicSettings = BTreeMap<String, String>;
+
 /// A topic to be created.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicSpec {
@@ -44,6 +47,12 @@ pub trait Broker: Send + Sync + 'static {
         &'a self,
         names: &'a [Arc<str>],
     ) -> PortFuture<'a, Result<BTreeMap<Arc<str>, TopicInfo>, BrokerError>>;
+
+    /// The settings of those of `names` that exist, by Kafka's names. What the broker does not tell to this app is missing.
+    fn topic_settings<'a>(
+        &'a self,
+        names: &'a [Arc<str>],
+    ) -> PortFuture<'a, Result<BTreeMap<Arc<str>, TopicSettings>, BrokerError>>;
 
     /// Creates what does not exist yet; that a topic exists is no error.
     fn create_topics<'a>(

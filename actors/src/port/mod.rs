@@ -16,7 +16,9 @@ mod log;
 mod memory;
 mod store;
 
-pub use broker::{Broker, BrokerError, CommittedOffset, LogBuilder, TopicInfo, TopicSpec};
+pub use broker::{
+    Broker, BrokerError, CommittedOffset, LogBuilder, TopicInfo, TopicSettings, TopicSpec,
+};
 pub use clock::{Clock, TokioClock};
 pub use commit::{Commit, CommitError, CommitRecord, OffsetCommit, Span, StateCommit, TopicId};
 pub use log::{Batch, Log, LogError, Pulled, RawRecord, Source, TopicPartition};

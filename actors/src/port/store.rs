@@ -101,6 +101,15 @@ pub trait Store: Send + Sync + 'static {
     /// Writes all of `changes`, or nothing. Visible to reads when it returns.
     fn apply(&self, changes: &Changes) -> Result<(), StoreError>;
 
+    /// Removes all that is in it, in one batch, so that it can be filled anew.
+    fn clear(&self) -> Result<(), StoreError> {
+        let mut changes = Changes::default();
+        for (key, _) in self.page(&KeyRange::prefix(&[]), Order::Ascending, usize::MAX)? {
+            changes.delete(&[], &key);
+        }
+        self.apply(&changes)
+    }
+
     /// When it returns, all that was applied survives a crash.
     fn flush(&self) -> Result<(), StoreError>;
 }

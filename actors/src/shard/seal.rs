@@ -141,9 +141,11 @@ impl Shard {
             self.seal_inputs(stage, self.target(first.changelog), inputs);
             changelogs.push((0, begin..stage.records.len()));
         }
-        let replay = replay
+        let mut replay = replay
             .take()
             .expect("one commit at a time: the last one has brought it back");
+        // Nobody else writes to the changelogs.
+        replay.is_current(self.desk.clock().now());
         Ok(Some(StateCommit {
             store: self.context.store(),
             replay,

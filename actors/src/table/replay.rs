@@ -62,6 +62,10 @@ pub struct StoreState {
     pub inputs: Inputs,
     /// How far each changelog, by its topic, has been replayed: the next offset to read.
     pub changelogs: BTreeMap<Arc<str>, Offset>,
+    /// When it was last known to hold all that its changelogs held, or began to be filled: what was deleted since then
+    /// can still be read. 0 if an older version wrote it.
+    #[serde(default)]
+    pub current_at: Millis,
     /// The last commit that was seen in each changelog.
     #[serde(default)]
     pub commits: BTreeMap<Arc<str>, u64>,
@@ -86,6 +90,7 @@ impl StoreState {
             inputs: Inputs::default(),
             changelogs: BTreeMap::new(),
             commits: BTreeMap::new(),
+            current_at: Millis::default(),
         }
     }
 
@@ -277,6 +282,11 @@ impl Replay {
                 self.state.changelogs.insert(topic.clone(), next);
             }
         }
+    }
+
+    /// What has been taken in so far is all that there is `now`.
+    pub(crate) fn is_current(&mut self, now: Millis) {
+        self.state.current_at = now.max(self.state.current_at);
     }
 
     /// Where the store stands when what has been taken in so far is applied.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tanist_cluster::ShardId;
+use tanist_cluster::{Offset, ShardId};
 
 use super::Worker;
 use super::error::ReplicaError;
@@ -83,6 +83,12 @@ impl Worker {
 }
 
 impl ShardCopy {
+    /// How far a changelog has been replayed.
+    pub(super) fn position(&self, changelog: &TopicPartition) -> Option<Offset> {
+        let positions = &self.replay.state().changelogs;
+        positions.get(&changelog.topic).copied()
+    }
+
     /// Whether the store can have come from a changelog in which this record is one of the last two before its position.
     /// They are of one commit, or one is a marker, so that neither overwrites the other.
     pub(super) fn recognises(

@@ -32,6 +32,18 @@ pub(super) enum ReplicaError {
         /// The end.
         end: Offset,
     },
+    /// The changelog has lost its beginning.
+    #[error(
+        "changelog {partition} begins at offset {start}: what stood before was deleted, and a table that is rebuilt from \
+         the rest would lack it. Is `cleanup.policy` of the topic `compact`, and nothing else? A node that still has the \
+         shard in its data directory goes on from there; if there is none, begin anew under another app id"
+    )]
+    ChangelogCut {
+        /// The changelog.
+        partition: TopicPartition,
+        /// The first offset that there is.
+        start: Offset,
+    },
     /// The changelog is not the one that the store was filled from.
     #[error(
         "changelog {partition} is not the one that the store here was filled from: what stands before offset \

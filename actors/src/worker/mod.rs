@@ -4,6 +4,7 @@
 //! A worker that cannot commit ends, and with it all that was not committed: its node makes a new one, under a new
 //! producer, whose shards go on from what the log holds.
 
+mod age;
 mod copy;
 mod desk;
 mod error;

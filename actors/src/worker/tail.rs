@@ -75,6 +75,8 @@ struct Reading {
     at_end: bool,
     /// What stands before the store's position was seen, if there is anything.
     is_recognised: bool,
+    /// All that there is has been taken in, as of the last look.
+    is_whole: bool,
     full_pulls: u32,
 }
 
@@ -180,17 +182,17 @@ impl<'a> Tail<'a> {
         copy: ShardCopy,
     ) -> Result<Self, ReplicaError> {
         let partitions = worker.changelogs_of(&copy.shard, &copy.group);
-        let mut changelogs = Vec::new();
-        for (partition, bounds) in partitions.iter().zip(worker.bounds(&partitions).await?) {
-            let position = copy
-                .replay
-                .state()
-                .changelogs
-                .get(&partition.topic)
-                .copied();
-            if let Some(position) = position {
-                worker.check(partition, position, &bounds).await?;
+        let bounds = worker.bounds(&partitions).await?;
+        for (partition, bounds) in partitions.iter().zip(&bounds) {
+            if let Some(position) = copy.position(partition) {
+                worker.check(partition, position, bounds).await?;
             }
+        }
+        let copy = worker.renew_if_old(copy, &partitions, &bounds).await?;
+        let mut changelogs = Vec::new();
+        for (partition, bounds) in partitions.iter().zip(bounds) {
+            let position = copy.position(partition);
+            check_beginning(partition, position, bounds.start)?;
             let begin = position.unwrap_or(bounds.start);
             // By what stands before, the changelog is recognised.
             let from = Offset(begin.0 - RECOGNISED_BY).max(bounds.start);
@@ -203,6 +205,7 @@ impl<'a> Tail<'a> {
                 asked_at: begin,
                 at_end: false,
                 is_recognised: false,
+                is_whole: false,
                 full_pulls: 0,
             });
         }
@@ -244,6 +247,7 @@ impl<'a> Tail<'a> {
             self.records += reading.take(index, &**batch, &mut self.copy)?;
         }
         reading.is_recognised |= any;
+        reading.is_whole = pulled.reached.is_some() || reading.at_end && pulled.batch.is_none();
         reading.note_end(pulled.reached, pulled.batch.map_or(0, |batch| batch.len()));
         self.copy.replay.reached(index, reading.next);
         Ok(any)
@@ -251,6 +255,9 @@ impl<'a> Tail<'a> {
 
     /// Puts what has been read into the store, off this thread where that takes long: others work on it (S5).
     async fn take_in(&mut self) -> Result<(), ReplicaError> {
+        if self.changelogs.iter().all(|reading| reading.is_whole) {
+            self.copy.replay.is_current(self.worker.desk.clock().now());
+        }
         let (store, changes) = (self.copy.store.clone(), self.copy.replay.take());
         self.worker
             .off_thread(move || store.apply(&changes))
@@ -386,5 +393,40 @@ impl Reading {
             position: self.next,
             lag_records,
         }
+    }
+}
+
+/// Compaction leaves the beginning where it is.
+fn check_beginning(
+    partition: &TopicPartition,
+    position: Option<Offset>,
+    start: Offset,
+) -> Result<(), ReplicaError> {
+    if position.is_some() || start <= Offset::default() {
+        return Ok(());
+    }
+    let partition = partition.clone();
+    Err(ReplicaError::ChangelogCut { partition, start })
+}
+
+#[cfg(test)]
+mod tests {
+    use tanist_cluster::Partition;
+
+    use super::*;
+
+    #[test]
+    fn an_empty_store_is_filled_only_from_the_very_beginning_of_its_changelog() {
+        let partition = TopicPartition::new("changelog", Partition(0));
+        let answer = |position: Option<i64>, start| {
+            let checked = check_beginning(&partition, position.map(Offset), Offset(start));
+            checked.map_err(|error| error.to_string()).err()
+        };
+        assert_eq!(answer(None, 0), None);
+        // Another node has the shard in its data directory, from before.
+        assert_eq!(answer(Some(4), 2), None);
+        let cut = answer(None, 2).unwrap();
+        let expected = "changelog changelog[0] begins at offset 2: ";
+        assert!(cut.starts_with(expected), "{cut}");
     }
 }

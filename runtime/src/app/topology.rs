@@ -8,7 +8,7 @@ use std::sync::{Arc, PoisonError};
 use serde::{Deserialize, Serialize};
 use tanist_actors::agent::{AgentSpec, TableSpec};
 use tanist_actors::group::{GroupSpec, GroupTable, InputSpec};
-use tanist_actors::port::{TopicId, TopicInfo, TopicSpec};
+use tanist_actors::port::{TopicId, TopicInfo, TopicSettings, TopicSpec};
 use tanist_actors::stream::Origin;
 use tanist_actors::topic::{TopicConfig, Topics};
 use tanist_cluster::GroupName;
@@ -72,6 +72,22 @@ pub enum Fault {
         /// How many it should have.
         declared: i32,
     },
+    /// An internal topic that forgets what it is there to keep.
+    #[error(
+        "topic {topic} has cleanup.policy={policy}, but {why}: set it to `{needed}` (kafka-configs --alter --entity-type \
+         topics --entity-name {topic} --add-config cleanup.policy={needed}), unless it has lost something already: then \
+         begin anew under another app id"
+    )]
+    Cleanup {
+        /// The topic.
+        topic: Arc<str>,
+        /// What it has.
+        policy: String,
+        /// What it should have.
+        needed: &'static str,
+        /// What it is there for.
+        why: &'static str,
+    },
     /// A table that no agent uses, or agents without a common topic.
     #[error("nothing to run: the app has no agents and no timers")]
     Nothing,
@@ -111,6 +127,49 @@ pub struct AppTopology {
     pub groups: Vec<Arc<GroupSpec>>,
     /// The same, as far as nodes have to agree on it.
     pub shared: Topology,
+}
+
+impl AppTopology {
+    /// Those of its topics whose records it cannot do without.
+    pub(crate) fn internal_topics(&self) -> impl Iterator<Item = (&Arc<str>, TopicKind)> {
+        let all = self.topics.names.iter().zip(self.kinds.iter().copied());
+        all.filter(|(_, kind)| *kind != TopicKind::Declared)
+    }
+
+    /// Whether its own topics keep what they are there to keep, by their settings, where those are known; `control` is the
+    /// control log.
+    pub(crate) fn check_settings(
+        &self,
+        control: &Arc<str>,
+        settings: &BTreeMap<Arc<str>, TopicSettings>,
+    ) -> Result<(), Faults> {
+        let own = self.internal_topics().map(|(topic, kind)| match kind {
+            TopicKind::Repartition => (
+                topic,
+                "delete",
+                "a record between two steps may have the key of a later one",
+            ),
+            _ => (
+                topic,
+                "compact",
+                "a table is restored from it, of whatever age its keys are",
+            ),
+        });
+        let control = (control, "compact", "it says for ever who the members are");
+        let faults = own.chain([control]).filter_map(|(topic, needed, why)| {
+            let policy = settings.get(topic)?.get("cleanup.policy")?.clone();
+            (policy != needed).then(|| Fault::Cleanup {
+                topic: topic.clone(),
+                policy,
+                needed,
+                why,
+            })
+        });
+        match faults.collect::<Vec<_>>() {
+            faults if faults.is_empty() => Ok(()),
+            faults => Err(Faults(faults)),
+        }
+    }
 }
 
 /// A set of agents, by index, that share topics or tables.

@@ -5,13 +5,16 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, ConfigResource, NewTopic, OwnedResourceSpecifier, ResourceSpecifier,
+    TopicReplication,
+};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset as Position, TopicPartitionList};
 use tanist_actors::port::{
     Broker, BrokerError, CommittedOffset, LogBuilder, LogError, PortFuture, Source, TopicInfo,
-    TopicPartition, TopicSpec,
+    TopicPartition, TopicSettings, TopicSpec,
 };
 use tanist_cluster::{Offset, Partition, TransactionalId};
 use tokio::sync::Notify;
@@ -72,6 +75,47 @@ impl Shared {
         }
         Ok(())
     }
+
+    async fn settings_of(
+        &self,
+        names: &[Arc<str>],
+        limit: Duration,
+    ) -> Result<BTreeMap<Arc<str>, TopicSettings>, Failure> {
+        let admin: AdminClient<Context> = self
+            .settings
+            .admin(&self.settings.group)
+            .create_with_context(Context::new("topics", self.link.clone()))?;
+        let topics: Vec<ResourceSpecifier<'_>> = names
+            .iter()
+            .map(|name| ResourceSpecifier::Topic(name))
+            .collect();
+        let options = AdminOptions::new().request_timeout(Some(limit));
+        let answers = admin.describe_configs(&topics, &options).await;
+        tokio::task::spawn_blocking(move || drop(admin));
+        let mut settings = BTreeMap::new();
+        for answer in answers? {
+            match answer {
+                Ok(resource) => settings.extend(settings_in(resource)),
+                Err(RDKafkaErrorCode::UnknownTopicOrPartition) => {}
+                Err(RDKafkaErrorCode::TopicAuthorizationFailed) => tracing::warn!(
+                    "Kafka does not tell this app the settings of all its topics, which are not checked then: allow it \
+                     to `DescribeConfigs` them"
+                ),
+                Err(code) => return Err(KafkaError::Global(code).into()),
+            }
+        }
+        Ok(settings)
+    }
+}
+
+/// The settings of a topic that a broker has told.
+fn settings_in(resource: ConfigResource) -> Option<(Arc<str>, TopicSettings)> {
+    let OwnedResourceSpecifier::Topic(name) = resource.specifier else {
+        return None;
+    };
+    let entries = resource.entries.into_iter();
+    let settings = entries.filter_map(|entry| Some((entry.name, entry.value?)));
+    Some((name.into(), settings.collect()))
 }
 
 fn new_topic(spec: &TopicSpec) -> NewTopic<'_> {
@@ -214,6 +258,21 @@ impl Broker for Kafka {
         let names = names.to_vec();
         let topics = move |shared: &Shared, limit| topics_of(&shared.admin, &names, limit);
         Box::pin(self.shared.ask("look up topics", topics))
+    }
+
+    fn topic_settings<'a>(
+        &'a self,
+        names: &'a [Arc<str>],
+    ) -> PortFuture<'a, Result<BTreeMap<Arc<str>, TopicSettings>, BrokerError>> {
+        Box::pin(async move {
+            if names.is_empty() {
+                return Ok(BTreeMap::new());
+            }
+            let look = |limit| self.shared.settings_of(names, limit);
+            self.shared
+                .keep_trying("look up the settings of topics", look)
+                .await
+        })
     }
 
     fn create_topics<'a>(

@@ -27,7 +27,7 @@ use bytes::Bytes;
 use futures_util::future::try_join_all;
 use tanist_actors::port::{
     Broker, BrokerError, Clock, CommittedOffset, LogBuilder, LogError, PortFuture, Source,
-    TopicInfo, TopicPartition, TopicSpec,
+    TopicInfo, TopicPartition, TopicSettings, TopicSpec,
 };
 use tanist_broker::{Bounds, BrokerError as Refusal, BrokerPort, NewRecord, TopicConfig};
 use tanist_cluster::{Offset, TransactionalId};
@@ -160,6 +160,24 @@ impl Broker for MemoryBroker {
                 }
             }
             Ok(topics)
+        })
+    }
+
+    fn topic_settings<'a>(
+        &'a self,
+        names: &'a [Arc<str>],
+    ) -> PortFuture<'a, Result<BTreeMap<Arc<str>, TopicSettings>, BrokerError>> {
+        Box::pin(async move {
+            let mut settings = BTreeMap::new();
+            for name in names {
+                let found = self.wire.insist(|port, now| port.describe_topic(name, now));
+                match found.await {
+                    Ok(topic) => settings.insert(name.clone(), topic.config.entries()),
+                    Err(Refusal::UnknownTopicOrPartition) => None,
+                    Err(refusal) => return Err(failed(refusal, format!("describe topic {name}"))),
+                };
+            }
+            Ok(settings)
         })
     }
 

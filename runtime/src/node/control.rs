@@ -58,7 +58,7 @@ impl ControlLog {
     /// Opens `{app}.control`, made if it does not exist, and reads it to its end.
     pub(super) async fn open(broker: &dyn Broker, app: &str) -> Result<Self, ControlError> {
         let config = CONFIG.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        let partition = internal_topic(broker, format!("{app}.control"), config.into()).await?;
+        let partition = internal_topic(broker, control_topic(app), config.into()).await?;
         let bounds = broker.offsets(std::slice::from_ref(&partition)).await?;
         let bounds = bounds.get(&partition).cloned().unwrap_or_default();
         let ready = Arc::new(Notify::new());
@@ -134,6 +134,11 @@ impl ControlLog {
         }
         Ok(all)
     }
+}
+
+/// The name of an app's control log.
+pub(super) fn control_topic(app: &str) -> String {
+    format!("{app}.control")
 }
 
 /// The one partition of a topic of the nodes' own, made if it does not exist.

@@ -45,7 +45,7 @@ pub use timeline::{Event, EventKind, Timeline};
 
 use crate::app::{App, AppTopology, Faults};
 use beats::{Beats, OpenError};
-use control::ControlLog;
+use control::{ControlLog, control_topic};
 use life::{Ending, Life};
 use timeline::Note;
 
@@ -162,6 +162,15 @@ impl From<OpenError> for NodeError {
     }
 }
 
+/// Refuses topics that exist and do not keep what this app relies upon.
+async fn check_settings(parts: &NodeParts, topology: &AppTopology) -> Result<(), NodeError> {
+    let control: Arc<str> = control_topic(parts.app.id()).into();
+    let own = topology.internal_topics().map(|(topic, _)| topic.clone());
+    let names: Vec<Arc<str>> = own.chain([control.clone()]).collect();
+    let settings = parts.broker.topic_settings(&names).await?;
+    Ok(topology.check_settings(&control, &settings)?)
+}
+
 /// What a node is told from outside.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Wish {
@@ -187,6 +196,7 @@ impl Node {
     pub async fn open(mut parts: NodeParts) -> Result<Self, NodeError> {
         let existing = parts.broker.topics(&parts.app.topic_names()).await?;
         let topology = parts.app.topology(&existing)?;
+        check_settings(&parts, &topology).await?;
         let shards = topology.shared.shards().count();
         parts.workers = parts.workers.min(shards as u32);
         if !topology.missing.is_empty() {

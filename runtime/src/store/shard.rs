@@ -123,6 +123,15 @@ impl Store for RocksStore {
         Ok(())
     }
 
+    fn clear(&self) -> Result<(), StoreError> {
+        let mut batch = WriteBatch::default();
+        // Names of tables begin with no such byte, nor do their lengths come near it.
+        batch.delete_range(&[][..], &[0xff, 0xff][..]);
+        self.db
+            .write_opt(batch, &self.write_options)
+            .map_err(self.failed())
+    }
+
     fn flush(&self) -> Result<(), StoreError> {
         self.db.flush().map_err(self.failed())
     }

@@ -24,6 +24,30 @@ fn on_each_store(mut case: impl FnMut(&str, &dyn Store)) {
     case("rocksdb", &*stores.open(&shard).unwrap());
 }
 
+#[test]
+fn a_store_that_was_cleared_holds_nothing_and_takes_everything() {
+    on_each_store(|kind, store| {
+        let everything = || {
+            let page = store.page(&KeyRange::prefix(&[]), Order::Ascending, 10);
+            keys(page.unwrap())
+        };
+        let long = [&[200][..], &[b'z'; 200], &[0xff; 9]].concat();
+        let writes: &[Write<'_>] = &[
+            (b"\0", Some(b"0")),
+            (b"\x01t", Some(b"1")),
+            (&long, Some(b"2")),
+        ];
+        store.apply(&changes(writes)).unwrap();
+        store.flush().unwrap();
+        store.apply(&changes(&writes[1..])).unwrap();
+        assert_eq!(everything().len(), 3, "{kind}");
+        store.clear().unwrap();
+        assert_eq!(everything(), Vec::<Vec<u8>>::new(), "{kind}");
+        store.apply(&changes(&writes[..2])).unwrap();
+        assert_eq!(everything(), [b"\0".to_vec(), b"\x01t".to_vec()], "{kind}");
+    });
+}
+
 type Write<'a> = (&'a [u8], Option<&'a [u8]>);
 
 fn changes(writes: &[Write<'_>]) -> Changes {

@@ -235,3 +235,34 @@ fn a_store_of_another_life_of_its_changelog_is_recognised_however_long_that_has_
         );
     }
 }
+
+/// Deletes a topic and makes it anew, with this `cleanup.policy`.
+fn make_anew(test: &mut TestApp, topic: &str, policy: &str) {
+    lose(test, &[topic]);
+    let mut config = tanist_broker::TopicConfig::default();
+    config.set("cleanup.policy", policy).unwrap();
+    let now = tanist_broker::Millis(test.now().0);
+    test.broker().create_topic(topic, 1, config, now).unwrap();
+}
+
+#[test]
+fn a_node_refuses_own_topics_that_do_not_keep_what_they_are_for() {
+    for (topic, policy) in [
+        (COUNTS, "delete"),
+        (LONG, "compact,delete"),
+        ("words.control", "delete"),
+    ] {
+        let mut test = TestApp::new(words());
+        test.stop("n1").unwrap();
+        make_anew(&mut test, topic, policy);
+        test.start("n1");
+        test.advance(Duration::from_secs(10));
+        let why = test.ended("n1").expect("it has ended").unwrap_err();
+        let expected = format!("topic {topic} has cleanup.policy={policy}, but ");
+        assert!(why.contains(&expected), "{why}");
+        assert!(
+            why.contains("--add-config cleanup.policy=compact)"),
+            "{why}"
+        );
+    }
+}

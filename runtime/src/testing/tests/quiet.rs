@@ -23,6 +23,73 @@ fn echo() -> App {
     app
 }
 
+/// Keeps words by their key, and says what it has of one when it is asked.
+fn keep() -> App {
+    let mut app = App::new("keep");
+    let words = app.topic::<String, String>("words").partitions(1);
+    let out = app.topic::<String, String>("out").partitions(1);
+    let kept = app.table::<String, String>("kept");
+    app.agent("keep", &words, move |shard| Keep {
+        kept: shard.table(&kept),
+        out: out.clone(),
+    });
+    app
+}
+
+struct Keep {
+    kept: Table<String, String>,
+    out: Topic<String, String>,
+}
+
+impl Agent for Keep {
+    type Key = String;
+    type Value = String;
+
+    async fn handle(&mut self, word: Record<String, String>, cx: &mut Context) -> Handled {
+        match word.value.as_str() {
+            "delete" => self.kept.delete(&word.key)?,
+            "get" => {
+                let found = format!("{:?}", self.kept.get(&word.key)?);
+                cx.send(&self.out, word.key, found)?;
+            }
+            _ => self.kept.put(&word.key, word.value)?,
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn a_deleted_key_stays_deleted_when_its_deletion_is_gone_from_the_changelog() {
+    for seed in 0..12 {
+        let mut test = TestApp::new(keep()).seed(seed);
+        for (key, word) in [
+            ("a", "1"),
+            ("b", "1"),
+            ("a", "delete"),
+            ("c", "1"),
+            ("d", "1"),
+        ] {
+            test.topic("words").send(key, word);
+            test.settle();
+        }
+        // With some prefix of what was written.
+        test.kill("n1");
+        let changelog = tanist_broker::TopicPartition::new("keep-kept-changelog", 0);
+        for _ in 0..2 {
+            let now = tanist_broker::Millis(test.now().0);
+            test.broker().compact(&changelog, now).unwrap();
+            test.advance(HOUR * 25);
+        }
+        test.start("n1");
+        test.topic("words").send("a", "get");
+        test.topic("words").send("b", "get");
+        test.settle();
+        let found: Vec<_> = test.topic("out").records::<String, String>();
+        let found: Vec<&str> = found.iter().map(|(_, found)| &**found).collect();
+        assert_eq!(found, ["None", "Some(\"1\")"], "seed {seed}");
+    }
+}
+
 #[test]
 fn positions_of_shards_without_tables_outlive_what_kafka_keeps_of_a_quiet_group() {
     let mut test = TestApp::new(echo());

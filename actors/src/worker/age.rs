@@ -1,0 +1,109 @@
+//! How old a copy may be: compaction removes a deletion from a changelog `delete.retention.ms` after it was written. A store
+//! that was behind for so long may hold keys whose deletion it can read nowhere: it is filled anew, from the beginning.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tanist_cluster::Offset;
+
+use super::Worker;
+use super::copy::ShardCopy;
+use super::error::ReplicaError;
+use crate::port::{TopicPartition, TopicSettings};
+use crate::table::{Inputs, Replay, StoreState};
+
+/// What Kafka has unless told otherwise; what it does not tell is taken for that.
+const DELETE_RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
+
+impl Worker {
+    /// `copy`, emptied if it may have missed deletions; `bounds` are those of `changelogs`.
+    pub(super) async fn renew_if_old(
+        &self,
+        mut copy: ShardCopy,
+        changelogs: &[TopicPartition],
+        bounds: &[Range<Offset>],
+    ) -> Result<ShardCopy, ReplicaError> {
+        let now = self.desk.clock().now();
+        let state = copy.replay.state();
+        if state.changelogs.is_empty() {
+            copy.replay.is_current(now);
+            return Ok(copy);
+        }
+        if !is_behind(state, changelogs, bounds) {
+            return Ok(copy);
+        }
+        let topics: Vec<Arc<str>> = changelogs.iter().map(|it| it.topic.clone()).collect();
+        let settings = self.broker.topic_settings(&topics).await?;
+        let kept = topics
+            .iter()
+            .map(|topic| delete_retention(settings.get(topic)));
+        let kept = kept.min().unwrap_or(DELETE_RETENTION);
+        let age = Duration::from_millis(now.0.saturating_sub(state.current_at.0).max(0) as u64);
+        if !is_too_old(age, kept) {
+            return Ok(copy);
+        }
+        tracing::warn!(
+            shard = %copy.shard, age_s = age.as_secs(), delete_retention_s = kept.as_secs(),
+            "the store here is so far behind that deletions may be gone from its changelog: it is filled anew"
+        );
+        let store = copy.store.clone();
+        self.off_thread(move || store.clear()).await?;
+        let mut state = StoreState::new(&self.app, &copy.shard);
+        // By which another life of the changelog is still recognised.
+        state.inputs = Inputs {
+            born: copy.replay.state().inputs.born,
+            ..Inputs::default()
+        };
+        copy.replay = Replay::new(copy.replay.changelogs().clone(), state);
+        copy.replay.is_current(now);
+        Ok(copy)
+    }
+}
+
+/// Whether there is more to read than the marker of a transaction.
+fn is_behind(state: &StoreState, changelogs: &[TopicPartition], bounds: &[Range<Offset>]) -> bool {
+    changelogs.iter().zip(bounds).any(|(changelog, bounds)| {
+        let position = state.changelogs.get(&changelog.topic);
+        position.is_some_and(|position| bounds.end.0 - position.0 > 1)
+    })
+}
+
+/// With time to read what is left, and for clocks that differ.
+fn is_too_old(age: Duration, delete_retention: Duration) -> bool {
+    age > delete_retention / 4 * 3
+}
+
+fn delete_retention(settings: Option<&TopicSettings>) -> Duration {
+    let told = settings.and_then(|settings| settings.get("delete.retention.ms"));
+    let millis = told.and_then(|millis| millis.parse().ok());
+    millis.map_or(DELETE_RETENTION, Duration::from_millis)
+}
+
+#[cfg(test)]
+mod tests {
+    use tanist_cluster::{Partition, ShardId};
+
+    use super::*;
+
+    #[test]
+    fn a_store_at_the_end_of_its_changelog_is_not_behind_whatever_its_age() {
+        let changelog = TopicPartition::new("changelog", Partition(0));
+        let mut state = StoreState::new("app", &ShardId::new("g", 0));
+        state.changelogs.insert(changelog.topic.clone(), Offset(7));
+        let behind = |end| {
+            let bounds = Offset(0)..Offset(end);
+            is_behind(&state, std::slice::from_ref(&changelog), &[bounds])
+        };
+        assert_eq!([7, 8, 9].map(behind), [false, false, true]);
+    }
+
+    #[test]
+    fn a_store_is_too_old_well_before_deletions_go() {
+        let hour = Duration::from_secs(60 * 60);
+        assert!(!is_too_old(hour * 18, DELETE_RETENTION));
+        assert!(is_too_old(hour * 19, DELETE_RETENTION));
+        let settings = [("delete.retention.ms".to_owned(), "60000".to_owned())].into();
+        assert_eq!(delete_retention(Some(&settings)), Duration::from_secs(60));
+    }
+}
