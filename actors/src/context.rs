@@ -152,7 +152,6 @@ impl Context {
             timestamp: Some(timestamp),
             headers: boxed(record.headers),
         };
-        self.check_size(&topic.name, end - start)?;
         let target = Target {
             topic: topic.id,
             partition,
@@ -163,7 +162,7 @@ impl Context {
             value.map(|()| key_end..end),
             extras,
         );
-        Ok(())
+        self.check_size()
     }
 
     /// Sends the record that is being handled on to `topic`: key, value and headers byte for byte, with its timestamp.
@@ -171,10 +170,7 @@ impl Context {
         let partitions = self.partitions_of(topic)?;
         let item = self.current.clone().ok_or(SendError::NothingToForward)?;
         let raw = item.raw();
-        self.check_size(
-            &topic.name,
-            raw.key.map_or(0, <[u8]>::len) + raw.value.map_or(0, <[u8]>::len),
-        )?;
+        let mark = self.outputs.mark();
         let partition = partition_of(raw.key.unwrap_or_default(), partitions);
         let target = Target {
             topic: topic.id,
@@ -194,7 +190,11 @@ impl Context {
         };
         let (key, value) = (append(raw.key), append(raw.value));
         self.outputs.push(target, key, value, extras);
-        Ok(())
+        let checked = self.check_size();
+        if checked.is_err() {
+            self.outputs.truncate(mark);
+        }
+        Ok(checked?)
     }
 
     fn partitions_of<K, V>(&self, topic: &Topic<K, V>) -> Result<i32, SendError> {
@@ -203,14 +203,18 @@ impl Context {
             .ok_or_else(|| SendError::ForeignTopic(topic.name.clone()))
     }
 
-    /// What the broker would refuse is refused here, as the failure of this record: there it would fail the whole
-    /// transaction.
-    fn check_size(&self, topic: &Arc<str>, bytes: usize) -> Result<(), SendError> {
+    /// What the broker would refuse is refused here, as the failure of the record that is being handled: there it would fail
+    /// the whole transaction. Looks at the last output.
+    pub(crate) fn check_size(&self) -> Result<(), SendError> {
+        let Some(record) = self.outputs.records.last() else {
+            return Ok(());
+        };
+        let bytes = record.size_bytes();
         if bytes <= self.max_record_bytes {
             return Ok(());
         }
         Err(SendError::TooLarge {
-            topic: topic.clone(),
+            topic: self.topics.names[usize::from(record.topic.0)].clone(),
             bytes,
             limit: self.max_record_bytes,
         })
@@ -259,7 +263,7 @@ pub enum SendError {
     TooLarge {
         /// The topic.
         topic: Arc<str>,
-        /// Key and value, bytes.
+        /// Key, value and headers, bytes.
         bytes: usize,
         /// The limit, bytes.
         limit: usize,

@@ -85,6 +85,7 @@ impl<'lane> InHand<'lane> {
 
     fn close(mut self, outcome: Result<(), LaneFailure>, outputs: &mut Stage) -> Settled {
         self.settled = true;
+        let outcome = outcome.and_then(|()| self.shard.takes(outputs));
         let conflict = self.shard.scope().end(self.ticket);
         match outcome {
             Ok(()) if !conflict => {

@@ -9,7 +9,7 @@ use tanist_cluster::Offset;
 use tokio::sync::Notify;
 
 use crate::agent::{Agent, Timer};
-use crate::context::Context;
+use crate::context::{Context, SendError};
 use crate::failure::Handled;
 use crate::in_hand::{InHand, Settled};
 use crate::intake::{Intake, Next};
@@ -161,12 +161,13 @@ impl Lane {
         item: Item,
     ) -> Result<(), LaneFailure> {
         let in_hand = InHand::begin(&self.shard, self.intake.as_ref(), Some(&item));
-        let outputs = self.cx.outputs();
-        let written = (through.rewrite)(&item, &self.place, to, outputs);
+        let written = (through.rewrite)(&item, &self.place, to, self.cx.outputs());
+        let written = written.map_err(LaneFailure::undecodable);
+        let written = written.and_then(|()| self.cx.check_size().map_err(LaneFailure::too_large));
         if written.is_ok() {
-            self.shard.stage(outputs);
+            self.shard.stage(self.cx.outputs());
         }
-        in_hand.settle_with(written.map_err(LaneFailure::undecodable), outputs)
+        in_hand.settle_with(written, self.cx.outputs())
     }
 
     /// Runs timers alone, until the shard is stopped.
@@ -299,6 +300,14 @@ impl LaneFailure {
         Self {
             record: None,
             kind: FailureKind::Undecodable,
+            message: error.to_string(),
+        }
+    }
+
+    fn too_large(error: SendError) -> Self {
+        Self {
+            record: None,
+            kind: FailureKind::Error,
             message: error.to_string(),
         }
     }

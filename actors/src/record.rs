@@ -56,6 +56,14 @@ impl Headers {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+
+    /// The bytes of all names and values.
+    pub fn size_bytes(&self) -> usize {
+        let sizes = self.iter();
+        sizes
+            .map(|(name, value)| name.len() + value.map_or(0, <[u8]>::len))
+            .sum()
+    }
 }
 
 /// The [`Headers`] of a record that was read. They are parsed when they are first looked at: few handlers do, and it

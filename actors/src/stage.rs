@@ -110,11 +110,29 @@ impl Stage {
     }
 }
 
-/// Spans are 32 bits: a stage is sealed long before (`commit_bytes`), and a record is bounded by `max_record_bytes`.
+/// Whether one stage can hold `bytes` and `more`: spans are 32 bits.
+pub(crate) fn fits(bytes: usize, more: usize) -> bool {
+    bytes.saturating_add(more) <= u32::MAX as usize
+}
+
+/// Wrong in a stage of more than 4 GiB, which is never kept: see [`fits`].
 fn span(range: std::ops::Range<usize>) -> Span {
-    debug_assert!(range.end <= u32::MAX as usize, "a stage of more than 4 GiB");
     Span {
         start: range.start as u32,
         end: range.end as u32,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stage_takes_what_its_spans_can_name() {
+        let most = u32::MAX as usize;
+        assert!(fits(most - 10, 10) && fits(0, most));
+        assert!(!fits(most - 10, 11) && !fits(usize::MAX, 1));
+        let whole = span(0..most);
+        assert_eq!((whole.start, whole.end as usize), (0, most));
     }
 }

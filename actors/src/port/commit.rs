@@ -39,6 +39,15 @@ pub struct CommitRecord {
     pub headers: Option<Box<Headers>>,
 }
 
+impl CommitRecord {
+    /// The bytes of key, value and headers.
+    pub fn size_bytes(&self) -> usize {
+        let parts = [self.key, self.value].into_iter().flatten();
+        let parts: usize = parts.map(|span| (span.end - span.start) as usize).sum();
+        parts + self.headers.as_ref().map_or(0, |it| it.size_bytes())
+    }
+}
+
 /// Input offsets for the consumer group, for Kafka's tools, and the truth for shards without tables.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OffsetCommit {
@@ -92,6 +101,32 @@ impl Commit {
         tracked
     }
 
+    /// Why this commit failed, when one of the records `suspects` was refused, for its size or for something else: brokers
+    /// refuse whole batches, and not all of them say for which record. `suspects` has one at least.
+    pub fn refused(
+        &self,
+        suspects: &[usize],
+        is_too_large: bool,
+        reason: impl Into<String>,
+    ) -> CommitError {
+        let suspects = suspects.iter().copied();
+        let record = if is_too_large {
+            suspects.max_by_key(|index| self.records[*index].size_bytes())
+        } else {
+            suspects.min_by_key(|index| self.records[*index].key.is_some())
+        };
+        let record = record.unwrap_or_default();
+        let CommitRecord {
+            topic, partition, ..
+        } = &self.records[record];
+        let topic = self.topics[usize::from(topic.0)].clone();
+        CommitError::Refused {
+            record,
+            partition: TopicPartition::new(topic, *partition),
+            reason: reason.into(),
+        }
+    }
+
     /// Writes the committed records into the stores, each shard's in one batch with its position (S3). `offset_of`
     /// knows the offsets of the [`Commit::tracked`] records. To be called once, after the transaction was committed. What
     /// a store could not take stands in its [`StateCommit::failed`]: that shard is broken here, the others go on (S5).
@@ -128,6 +163,16 @@ pub enum CommitError {
     /// It did not happen, and never will: all of it was rolled back.
     #[error("the transaction was aborted: {0}")]
     Aborted(String),
+    /// As [`CommitError::Aborted`], because of a record that will be refused whenever it comes again.
+    #[error("a record for {partition} was refused: {reason}")]
+    Refused {
+        /// Which one: its place in [`Commit::records`].
+        record: usize,
+        /// Where it was to go.
+        partition: TopicPartition,
+        /// Why it was refused.
+        reason: String,
+    },
     /// Whether it happened is not known. It is decided once the id has a new log ([`super::Broker::log`]): what can be
     /// read then is the truth.
     #[error("the outcome of the transaction is not known: {0}")]

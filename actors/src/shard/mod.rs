@@ -36,6 +36,7 @@ use crate::agent::{AgentSpec, ShardContext};
 use crate::context::Context;
 use crate::group::GroupSpec;
 use crate::intake::Intake;
+use crate::lane::{FailureKind, LaneFailure};
 use crate::port::{LocalPortFuture, Store, TopicId, TopicPartition};
 use crate::stage::Stage;
 use crate::table::{Inputs, Replay, Scope, Ticket};
@@ -169,12 +170,27 @@ impl Shard {
         match self.desk.outbox() {
             Some(outbox) if !outputs.is_empty() => {
                 self.desk.staged(outputs.bytes.len());
-                outbox.borrow_mut().absorb(outputs);
+                outbox.borrow_mut().put(self.id(), outputs);
             }
             _ => self.stage(outputs),
         }
         self.desk.uncommitted();
         self.wake_others();
+    }
+
+    /// Whether a commit can hold `outputs` beside what waits for it already.
+    pub(crate) fn takes(&self, outputs: &Stage) -> Result<(), LaneFailure> {
+        let bytes = outputs.bytes.len();
+        if self.desk.takes(bytes) {
+            return Ok(());
+        }
+        Err(LaneFailure {
+            record: None,
+            kind: FailureKind::Error,
+            message: format!(
+                "what it sends, {bytes} bytes, is more than a commit can hold (4 GiB with all that waits for one)"
+            ),
+        })
     }
 
     /// `outputs` will be in the next commit, whatever the guarantee: what goes from one step of the app to the next must
@@ -286,7 +302,8 @@ impl Shard {
     }
 
     /// The shard ends its work here. What it has finished is still committed; its input waits.
-    pub(crate) fn break_down(&self, reason: String) {
+    pub(crate) fn break_down(&self, reason: impl Into<String>) {
+        let reason = reason.into();
         tracing::error!(shard = %self.id(), "{reason}; the shard has stopped, the others go on");
         self.stop();
         self.set_state(ShardState::Broken { reason });

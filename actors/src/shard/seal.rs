@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use tanist_cluster::{Millis, Offset};
 
 use super::{AgentIntake, Beside, Debut, Shard};
 use crate::port::{OffsetCommit, StateCommit, TopicId, TopicPartition};
-use crate::stage::{Stage, Target};
+use crate::stage::{Stage, Target, fits};
 use crate::table::{INPUTS_KEY, Inputs, TableError};
 use crate::tracker::Progress;
 use crate::worker::Stage as MoveStage;
@@ -33,6 +34,8 @@ pub(crate) struct Draft {
     pub(crate) states: Vec<StateCommit>,
     /// The shards that are in it; those with tables have their [`StateCommit`] at the place given.
     pub(crate) shards: Vec<(Rc<Shard>, Option<usize>)>,
+    /// Where the records of each of them end.
+    pub(crate) ends: Vec<usize>,
 }
 
 impl Shard {
@@ -57,9 +60,8 @@ impl Shard {
             self.debut.set(Debut::Sealed);
         }
         let mark = draft.stage.mark();
-        draft.stage.absorb(&mut self.outputs.borrow_mut());
         let state = self
-            .seal_tables(&mut draft.stage, &mut inputs)
+            .seal_records(&mut draft.stage, &mut inputs)
             .inspect_err(|_| draft.stage.truncate(mark))?;
         draft.offsets.extend(self.offsets(&inputs));
         let place = state.map(|state| {
@@ -67,6 +69,7 @@ impl Shard {
             draft.states.len() - 1
         });
         draft.shards.push((self.clone(), place));
+        draft.ends.push(draft.stage.records.len());
         self.unsealed_records.set(0);
         self.intakes
             .iter()
@@ -115,6 +118,24 @@ impl Shard {
             .any(|agent| agent.intake.borrow().wants_commit())
     }
 
+    fn seal_records(
+        &self,
+        stage: &mut Stage,
+        inputs: &mut Inputs,
+    ) -> Result<Option<StateCommit>, TableError> {
+        let begin = stage.bytes.len();
+        let mut outputs = self.outputs.borrow_mut();
+        if !fits(begin, outputs.bytes.len()) {
+            return Err(TableError::TooMuch(outputs.bytes.len()));
+        }
+        stage.absorb(&mut outputs);
+        let state = self.seal_tables(stage, inputs)?;
+        match fits(stage.bytes.len(), 0) {
+            true => Ok(state),
+            false => Err(TableError::TooMuch(stage.bytes.len() - begin)),
+        }
+    }
+
     fn seal_tables(
         &self,
         stage: &mut Stage,
@@ -130,6 +151,7 @@ impl Shard {
             let target = self.target(table.changelog);
             if let Some(cells) = self.context.find_table(&table.spec.name) {
                 cells.seal(stage, target)?;
+                self.check_sizes(stage, begin, &table.spec.name)?;
             }
             if stage.records.len() > begin {
                 self.seal_inputs(stage, target, inputs);
@@ -152,6 +174,22 @@ impl Shard {
             changelogs,
             failed: None,
         }))
+    }
+
+    /// What the broker would refuse stops this shard here; there it would fail the whole transaction.
+    fn check_sizes(&self, stage: &Stage, begin: usize, table: &Arc<str>) -> Result<(), TableError> {
+        let limit = self.desk.settings.max_record_bytes;
+        let mut records = stage.records[begin..].iter();
+        let Some(record) = records.find(|record| record.size_bytes() > limit) else {
+            return Ok(());
+        };
+        let key = record.key.map_or(&[][..], |span| span.of(&stage.bytes));
+        Err(TableError::TooLarge {
+            table: table.clone(),
+            key: String::from_utf8_lossy(key).into_owned(),
+            bytes: record.size_bytes(),
+            limit,
+        })
     }
 
     fn seal_inputs(&self, stage: &mut Stage, target: Target, inputs: &mut Inputs) {

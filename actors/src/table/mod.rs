@@ -62,6 +62,24 @@ pub enum TableError {
         /// Format and version that the app declares.
         declared: (u8, u8),
     },
+    /// A value that the broker would refuse.
+    #[error(
+        "table {table}: key {key} has come to {bytes} bytes, over the limit of {limit} (setting `max_record_bytes`; the \
+         changelog's max.message.bytes has to be above it)"
+    )]
+    TooLarge {
+        /// The table.
+        table: Arc<str>,
+        /// The key, as text if it is that.
+        key: String,
+        /// Key and value, bytes.
+        bytes: usize,
+        /// The limit, bytes.
+        limit: usize,
+    },
+    /// More than a commit can hold.
+    #[error("a commit can hold 4 GiB, and this shard has come to {0} bytes by itself")]
+    TooMuch(usize),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -11,7 +11,7 @@ use super::settings::{Guarantee, WorkerSettings};
 use crate::context::Context;
 use crate::port::{Clock, TopicId};
 use crate::shard::ShardStatus;
-use crate::stage::Stage;
+use crate::stage::{Stage, fits};
 use crate::table::CacheBudget;
 use crate::topic::Topics;
 use tanist_cluster::ShardId;
@@ -24,7 +24,7 @@ pub(crate) struct Desk {
     reports: Arc<dyn Reports>,
     budget: Rc<CacheBudget>,
     /// Outputs that leave at once (`at_least_once`).
-    outbox: Option<RefCell<Stage>>,
+    outbox: Option<RefCell<Outbox>>,
     /// Bytes of outputs, and an estimate of those of tables, that no commit contains yet.
     staged_bytes: Cell<usize>,
     dirty_bytes: Rc<Cell<usize>>,
@@ -35,6 +35,25 @@ pub(crate) struct Desk {
     changed: Notify,
     outgoing: Notify,
     room: Notify,
+}
+
+/// Outputs, and whose they are.
+#[derive(Default)]
+pub(crate) struct Outbox {
+    pub(crate) stage: Stage,
+    /// Shards, and where their records end.
+    pub(crate) owners: Vec<(ShardId, usize)>,
+}
+
+impl Outbox {
+    pub(crate) fn put(&mut self, shard: &ShardId, outputs: &mut Stage) {
+        self.stage.absorb(outputs);
+        let end = self.stage.records.len();
+        match self.owners.last_mut() {
+            Some((last, its_end)) if last == shard => *its_end = end,
+            _ => self.owners.push((shard.clone(), end)),
+        }
+    }
 }
 
 impl Desk {
@@ -81,13 +100,13 @@ impl Desk {
         while self
             .outbox
             .as_ref()
-            .is_some_and(|outbox| outbox.borrow().is_empty())
+            .is_some_and(|outbox| outbox.borrow().stage.is_empty())
         {
             self.outgoing.notified().await;
         }
     }
 
-    pub(crate) fn outbox(&self) -> Option<&RefCell<Stage>> {
+    pub(crate) fn outbox(&self) -> Option<&RefCell<Outbox>> {
         self.outbox.as_ref()
     }
 
@@ -147,6 +166,11 @@ impl Desk {
 
     fn uncommitted_bytes(&self) -> usize {
         self.staged_bytes.get() + self.dirty_bytes.get()
+    }
+
+    /// Whether a commit can hold so many bytes more.
+    pub(crate) fn takes(&self, bytes: usize) -> bool {
+        fits(self.uncommitted_bytes(), bytes)
     }
 
     /// All that was staged is sealed.

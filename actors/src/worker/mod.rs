@@ -9,6 +9,7 @@ mod copy;
 mod desk;
 mod error;
 mod inputs;
+mod refusals;
 mod replica;
 mod replicas;
 mod report;
@@ -28,7 +29,9 @@ use tanist_cluster::permit::ProducerPermit;
 use tanist_cluster::{GroupName, MemberId, ShardId, WorkerIndex};
 use tokio::sync::oneshot;
 
+use desk::Outbox;
 pub(crate) use desk::{Desk, Idle, LaneCount};
+pub use refusals::Refusals;
 pub use report::{CommitReport, Reports, Stage};
 pub(crate) use settings::{Due, Facts, due};
 pub use settings::{Guarantee, WorkerSettings};
@@ -65,6 +68,8 @@ pub struct WorkerParts {
     pub clock: Arc<dyn Clock>,
     /// Where its news go.
     pub reports: Arc<dyn Reports>,
+    /// What the broker refuses; one for all workers of the node.
+    pub refusals: Refusals,
 }
 
 /// Somebody waits for a commit.
@@ -84,6 +89,7 @@ pub struct Worker {
     log: Box<dyn Log>,
     _producer: ProducerPermit,
     stores: Arc<dyn Stores>,
+    refusals: Refusals,
     /// Set when it can commit no more: how far its shards had come.
     unfinished: RefCell<Option<Vec<ShardStatus>>>,
     /// Those at work.
@@ -113,6 +119,7 @@ impl Worker {
             log,
             _producer: parts.producer,
             stores: parts.stores,
+            refusals: parts.refusals,
             unfinished: RefCell::default(),
             shards: RefCell::default(),
             flushes: RefCell::default(),
@@ -214,13 +221,15 @@ impl Worker {
                 offsets,
                 states,
                 shards,
+                ends,
             } = draft;
             let (records, bytes) = (stage.records.len(), stage.bytes.len());
             self.note_topics(&stage);
-            let commit = self
-                .log
-                .commit(self.commit_of(stage, offsets, states))
-                .await?;
+            let commit = self.log.commit(self.commit_of(stage, offsets, states));
+            let commit = commit.await.inspect_err(|error| {
+                let owner = |record| shards.get(ends.partition_point(|end| *end <= record));
+                self.refused(error, |record| Some(owner(record)?.0.id().clone()));
+            })?;
             self.committed(commit, shards);
             let took = self.desk.clock().elapsed().saturating_sub(started);
             let worker = self.index;
@@ -236,6 +245,19 @@ impl Worker {
             let _ = flush.done.send(());
         }
         Ok(())
+    }
+
+    /// If it is one record that was refused, its shard ends: by its owner.
+    fn refused(&self, error: &CommitError, owner: impl FnOnce(usize) -> Option<ShardId>) {
+        let CommitError::Refused { record, .. } = error else {
+            return;
+        };
+        let Some(shard) = owner(*record) else { return };
+        let reason = self.refusals.add(&shard, error);
+        let at_work = self.shards.borrow().get(&shard).cloned();
+        if let Some(shard) = at_work {
+            shard.break_down(&*reason);
+        }
     }
 
     fn note_topics(&self, stage: &crate::stage::Stage) {
@@ -318,11 +340,15 @@ impl Worker {
             return Ok(());
         };
         let _in_order = self.publishing.lock().await;
-        let stage = outbox.take();
+        let Outbox { stage, owners } = outbox.take();
         if !stage.is_empty() {
             self.note_topics(&stage);
             let outputs = self.commit_of(stage, Vec::new(), Vec::new());
-            self.log.publish(outputs).await?;
+            let published = self.log.publish(outputs).await;
+            published.inspect_err(|error| {
+                let owner = |record| owners.get(owners.partition_point(|(_, end)| *end <= record));
+                self.refused(error, |record| Some(owner(record)?.0.clone()));
+            })?;
         }
         Ok(())
     }

@@ -178,6 +178,9 @@ impl Replica {
 
     pub(super) fn activate(self: &Rc<Self>, permit: Permit) {
         self.stage(Stage::CaughtUp);
+        if let Some(reason) = self.worker.refusals.reason(&self.shard) {
+            return self.fail(reason);
+        }
         let CopyAt::Rest(copy) = self.at.replace(CopyAt::Disk) else {
             return self.fail("its store is not open");
         };

@@ -34,7 +34,7 @@ pub struct WorkerSettings {
     pub finish_timeout: Duration,
     /// Memory for decoded table values.
     pub cache_bytes: usize,
-    /// The largest record, key and value, that may be sent.
+    /// The largest record, key, value and headers, that may be sent.
     pub max_record_bytes: usize,
 }
 

@@ -24,7 +24,7 @@ use super::context::Context;
 use super::error::{Failure, Remedy, is_transient, refused};
 use super::fence;
 use super::log::{self, Prepared};
-use super::publisher::NO_ANSWER;
+use super::publisher::no_answer;
 use super::{Kafka, Shared};
 
 impl Shared {
@@ -370,7 +370,8 @@ impl Broker for Kafka {
                 .appender()?
                 .append(partition, key, value)
                 .map_err(refused)?;
-            match answer.await.unwrap_or(Err(NO_ANSWER)) {
+            let answer = answer.await.unwrap_or_else(|_| Err(no_answer()));
+            match answer.map_err(|failures| failures.error()) {
                 Ok(offset) => Ok(Offset(offset)),
                 Err(error) if may_be_taken_later(&error) => Err(BrokerError::Unreachable {
                     address: self.shared.link.brokers().to_owned(),

@@ -100,6 +100,23 @@ pub(super) fn is_transient_code(code: Code) -> bool {
     )
 }
 
+/// True if a record was refused, and will be whenever it comes again.
+pub(super) fn is_refusal(code: Code) -> bool {
+    is_too_large(code)
+        || matches!(
+            code,
+            Code::InvalidRecord
+                | Code::InvalidTimestamp
+                | Code::PolicyViolation
+                | Code::TopicAuthorizationFailed
+        )
+}
+
+/// True if that was for the size of the record.
+pub(super) fn is_too_large(code: Code) -> bool {
+    matches!(code, Code::MessageSizeTooLarge | Code::MessageBatchTooLarge)
+}
+
 /// True if the producer that got it has been fenced. Fatal is every error after which a producer may write no more,
 /// which for a transactional one means the same.
 pub(super) fn is_fenced(error: &KafkaError) -> bool {

@@ -22,7 +22,7 @@ use super::error::{Failure, refused};
 use super::group::Groups;
 use super::link::connect;
 use super::outgoing::Topics;
-use super::publisher::{Answer, NO_ANSWER, Publisher};
+use super::publisher::{Answer, Publisher, no_answer};
 use super::raw::{KnownTopic, Producer, Topic};
 use super::transaction::Transactions;
 
@@ -175,8 +175,14 @@ impl Log for KafkaLog {
             let answer = sent.map_err(|error| CommitError::Aborted(error.to_string()))?;
             let unknown = |error: KafkaError| CommitError::Unknown(error.to_string());
             let answer = answer.map_err(unknown)?;
-            answer.await.unwrap_or(Err(NO_ANSWER)).map_err(unknown)?;
-            Ok(outputs)
+            match answer.await.unwrap_or_else(|_| Err(no_answer())) {
+                Ok(_) => Ok(outputs),
+                Err(failures) => {
+                    let error = failures.error();
+                    let refused = failures.refused(&outputs, error.to_string());
+                    Err(refused.unwrap_or_else(|| unknown(error)))
+                }
+            }
         })
     }
 }

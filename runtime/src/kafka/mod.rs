@@ -16,6 +16,7 @@ mod clock;
 mod consumer;
 mod context;
 mod error;
+mod failures;
 mod fence;
 mod group;
 mod link;

@@ -11,14 +11,17 @@ use rdkafka::producer::Producer as _;
 use tanist_actors::port::{Commit, TopicPartition};
 use tokio::sync::oneshot;
 
+use super::failures::Failures;
 use super::outgoing::Topics;
 use super::raw::{Delivery, Outgoing, Producer, Topic};
 
 /// How soon the thread notices that its publisher is gone.
 const IDLE: Duration = Duration::from_millis(500);
 
-/// What became of records that were sent together: the offset of the last one to be acknowledged.
-pub(super) type Answer = oneshot::Receiver<KafkaResult<i64>>;
+/// What became of records that were sent together: the offset of the last one to be acknowledged, or which were
+/// not.
+pub(super) type Answer = oneshot::Receiver<Fate>;
+pub(super) type Fate = Result<i64, Failures>;
 
 /// An idempotent producer that the workers of a node share, and the thread that reads its delivery reports.
 pub(super) struct Publisher {
@@ -32,7 +35,7 @@ struct Outbox {
     gone: AtomicBool,
 }
 
-/// What has been sent and not been answered, by the tag that its records carry.
+/// What has been sent and not been answered, by the tag of its first record; the others count on from there.
 #[derive(Default)]
 struct Pending {
     next_tag: usize,
@@ -42,8 +45,8 @@ struct Pending {
 struct Parcel {
     missing: usize,
     offset: i64,
-    failed: Option<KafkaError>,
-    reply: oneshot::Sender<KafkaResult<i64>>,
+    failures: Failures,
+    reply: oneshot::Sender<Fate>,
 }
 
 impl Publisher {
@@ -72,8 +75,8 @@ impl Publisher {
         let records = outputs.records.len();
         let (tag, answer) = locked(&self.outbox.pending).open(records);
         for index in 0..records {
-            if let Err(error) = topics.produce(outputs, index, tag) {
-                locked(&self.outbox.pending).settle(tag, records - index, Err(error));
+            if let Err(error) = topics.produce(outputs, index, tag + index) {
+                locked(&self.outbox.pending).settle(tag + index, records - index, Err(error));
                 break;
             }
         }
@@ -135,17 +138,19 @@ impl Outbox {
 impl Pending {
     fn open(&mut self, records: usize) -> (usize, Answer) {
         let (reply, answer) = oneshot::channel();
-        self.next_tag += 1;
+        let tag = self.next_tag;
+        // One more: a parcel without records has a tag, too.
+        self.next_tag += records + 1;
         let parcel = Parcel {
             missing: records,
             offset: -1,
-            failed: None,
+            failures: Failures::default(),
             reply,
         };
-        self.parcels.insert(self.next_tag, parcel);
+        self.parcels.insert(tag, parcel);
         // Nothing to wait for if there are none.
-        self.settle(self.next_tag, 0, Ok(-1));
-        (self.next_tag, answer)
+        self.settle(tag, 0, Ok(-1));
+        (tag, answer)
     }
 
     fn take(&mut self, delivery: &Delivery) {
@@ -153,21 +158,28 @@ impl Pending {
         self.settle(delivery.tag, 1, result);
     }
 
-    /// Notes the fate of `records` of a parcel, and answers if it was that of the last.
+    /// Notes the fate of `records` of a parcel, from that with this tag on, and answers if it was that of the last.
     fn settle(&mut self, tag: usize, records: usize, result: KafkaResult<i64>) {
-        let Some(parcel) = self.parcels.get_mut(&tag) else {
+        let Some((&first, parcel)) = self.parcels.range_mut(..=tag).next_back() else {
             return;
         };
         parcel.missing = parcel.missing.saturating_sub(records);
         match result {
             Ok(offset) => parcel.offset = offset,
-            Err(error) => parcel.failed = parcel.failed.take().or(Some(error)),
+            Err(error) => {
+                let code = error.rdkafka_error_code();
+                let code = code.unwrap_or(RDKafkaErrorCode::Unknown);
+                parcel.failures.add(tag - first, code);
+            }
         }
         if parcel.missing > 0 {
             return;
         }
-        if let Some(parcel) = self.parcels.remove(&tag) {
-            let answer = parcel.failed.map_or(Ok(parcel.offset), Err);
+        if let Some(parcel) = self.parcels.remove(&first) {
+            let answer = match parcel.failures.worst {
+                None => Ok(parcel.offset),
+                Some(_) => Err(parcel.failures),
+            };
             // Who does not wait any more has gone; there is nobody to tell.
             let _ = parcel.reply.send(answer);
         }
@@ -175,8 +187,11 @@ impl Pending {
 }
 
 /// The answer that never came: the publisher is gone.
-pub(super) const NO_ANSWER: KafkaError =
-    KafkaError::MessageProduction(RDKafkaErrorCode::OperationTimedOut);
+pub(super) fn no_answer() -> Failures {
+    let mut failures = Failures::default();
+    failures.add(0, RDKafkaErrorCode::OperationTimedOut);
+    failures
+}
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // What is changed under these locks is never half done: single insertions, removals and counters.
@@ -194,12 +209,14 @@ mod tests {
         let (bad, mut bad_answer) = pending.open(2);
         let failure = KafkaError::MessageProduction(RDKafkaErrorCode::MessageSizeTooLarge);
         pending.settle(good, 1, Ok(7));
-        pending.settle(bad, 1, Err(failure.clone()));
+        pending.settle(bad + 1, 1, Err(failure));
+        let mut failures = Failures::default();
+        failures.add(1, RDKafkaErrorCode::MessageSizeTooLarge);
         assert!(good_answer.try_recv().is_err() && bad_answer.try_recv().is_err());
         pending.settle(good, 1, Ok(8));
         pending.settle(bad, 1, Ok(9));
         assert_eq!(good_answer.try_recv(), Ok(Ok(8)));
-        assert_eq!(bad_answer.try_recv(), Ok(Err(failure)));
+        assert_eq!(bad_answer.try_recv(), Ok(Err(failures)));
         assert!(pending.parcels.is_empty());
     }
 

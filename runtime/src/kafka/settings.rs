@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
@@ -23,6 +23,9 @@ pub struct KafkaSettings {
     pub commit_timeout: Duration,
     /// After how long the broker rolls back a transaction that nobody ends.
     pub transaction_timeout: Duration,
+    /// The largest record that is sent, in bytes. Brokers take a little more than a million unless a topic's
+    /// `max.message.bytes` says otherwise.
+    pub max_record_bytes: usize,
     /// How long a fetch waits at the broker for records. What is short here is how soon a newly opened or sought
     /// partition delivers: its fetch waits behind the one that is under way.
     pub fetch_wait: Duration,
@@ -94,6 +97,9 @@ const RETRY_BACKOFF: Duration = Duration::from_millis(5);
 /// How long one request may stay unanswered; no longer than a transaction, or librdkafka refuses to make a producer.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// librdkafka's default for the largest record, which is for batches, too, and its most.
+const MESSAGE_BYTES: RangeInclusive<usize> = 1_000_000..=1_000_000_000;
+
 /// The largest record that is sent outside of transactions, where its topic takes so much: a plan for very many shards.
 const APPENDED_BYTES: u128 = 8 << 20;
 
@@ -107,6 +113,7 @@ impl KafkaSettings {
             broker_timeout: None,
             commit_timeout: Duration::from_secs(20),
             transaction_timeout: Duration::from_secs(30),
+            max_record_bytes: *MESSAGE_BYTES.start(),
             fetch_wait: Duration::from_millis(10),
             read_ahead_records: 2000,
             read_ahead_kb: 1024,
@@ -229,11 +236,14 @@ impl KafkaSettings {
 
     fn sender(&self) -> ClientConfig {
         let mut config = self.client();
+        let (least, most) = MESSAGE_BYTES.into_inner();
+        let message_bytes = self.max_record_bytes.clamp(least, most);
         self.tune(
             &mut config,
             &[
                 // What is produced together is enqueued in one go, so there is nothing to wait for.
                 ("linger.ms", 0),
+                ("message.max.bytes", message_bytes as u128),
                 // Bounded by the commits that the workers may have under way, whose size is bounded.
                 ("queue.buffering.max.messages", 0),
             ],
@@ -288,6 +298,7 @@ impl fmt::Debug for KafkaSettings {
             .field("broker_timeout", &self.broker_timeout)
             .field("commit_timeout", &self.commit_timeout)
             .field("transaction_timeout", &self.transaction_timeout)
+            .field("max_record_bytes", &self.max_record_bytes)
             .field("fetch_wait", &self.fetch_wait)
             .field("read_ahead_records", &self.read_ahead_records)
             .field("read_ahead_kb", &self.read_ahead_kb)
@@ -312,6 +323,17 @@ mod tests {
         let faults = bad.faults().join("\n");
         for word in ["`broker`", "`acks`", "commit_timeout", "read_ahead_kb"] {
             assert!(faults.contains(word), "{word} is not in:\n{faults}");
+        }
+    }
+
+    #[test]
+    fn producers_take_the_largest_record_that_may_be_sent() {
+        let mut settings = KafkaSettings::new("localhost:9092", "orders");
+        for (max_record_bytes, taken) in [(500, "1000000"), (5 << 20, "5242880")] {
+            settings.max_record_bytes = max_record_bytes;
+            for config in [settings.transactional("orders-0-0"), settings.producer()] {
+                assert_eq!(config.get("message.max.bytes"), Some(taken));
+            }
         }
     }
 

@@ -19,7 +19,8 @@ use tokio::sync::oneshot;
 
 use super::clock::Deadline;
 use super::context::Context;
-use super::error::{is_fenced, is_fenced_code};
+use super::error::is_fenced;
+use super::failures::Failures;
 use super::group::Groups;
 use super::outgoing::Topics;
 use super::raw::{Delivery, Producer};
@@ -28,6 +29,8 @@ use super::raw::{Delivery, Producer};
 const IDLE: Duration = Duration::from_millis(500);
 /// How long a roll-back may take. If it takes longer, whoever initialises the id next completes it.
 const ABORT_LIMIT: Duration = Duration::from_secs(2);
+/// How long the reports of refused records are waited for, when the client has said already that something is wrong.
+const REPORTS_LIMIT: Duration = Duration::from_millis(200);
 /// Between two tries of a call that the client says can be repeated.
 const RETRY_PAUSE: Duration = Duration::from_millis(10);
 
@@ -101,6 +104,18 @@ struct Failed {
     error: KafkaError,
     /// The broker may have been asked to commit.
     may_be_committed: bool,
+    /// What is known of the records.
+    failures: Failures,
+}
+
+impl From<KafkaError> for Failed {
+    fn from(error: KafkaError) -> Self {
+        Self {
+            error,
+            may_be_committed: false,
+            failures: Failures::default(),
+        }
+    }
 }
 
 impl Transactor {
@@ -148,7 +163,7 @@ impl Transactor {
             Vec::new()
         } else {
             let carried_out = self.carry_out(&commit, &tracked);
-            carried_out.map_err(|failed| self.give_up(failed))?
+            carried_out.map_err(|failed| self.give_up(failed, &commit))?
         };
         commit.apply(|record| {
             let index = tracked.binary_search(&record);
@@ -159,33 +174,45 @@ impl Transactor {
 
     /// The whole transaction; the offsets of the tracked records.
     fn carry_out(&mut self, commit: &Commit, tracked: &[usize]) -> Result<Vec<i64>, Failed> {
-        let not_sent = |error| Failed {
-            error,
-            may_be_committed: false,
-        };
         let deadline = Deadline::after(self.limit);
-        self.client().begin_transaction().map_err(not_sent)?;
-        let mut reports = Reports::new(commit.records.len(), tracked.len());
-        self.produce(commit, tracked).map_err(not_sent)?;
+        self.client().begin_transaction()?;
+        let mut reports = Reports::new(commit.records.len(), tracked);
+        self.produce(commit)?;
         // While the records are on their way. Their delivery reports wait in the event queue.
-        self.send_offsets(commit, deadline).map_err(not_sent)?;
-        self.wait_for(&mut reports, deadline).map_err(not_sent)?;
+        let sent = self.send_offsets(commit, deadline);
+        let sent = match sent {
+            Ok(()) => self.wait_for(&mut reports, deadline),
+            Err(error) => {
+                // A refused record may be why.
+                let soon = Deadline::after(REPORTS_LIMIT);
+                self.wait_for(&mut reports, soon).and(Err(error))
+            }
+        };
+        sent.map_err(|error| Failed {
+            failures: std::mem::take(&mut reports.failures),
+            ..Failed::from(error)
+        })?;
         self.repeat(deadline, |client, limit| client.commit_transaction(limit))
             .map_err(|error| Failed {
-                error,
                 may_be_committed: true,
+                ..Failed::from(error)
             })?;
         Ok(reports.offsets)
     }
 
-    fn produce(&mut self, commit: &Commit, tracked: &[usize]) -> KafkaResult<()> {
+    fn produce(&mut self, commit: &Commit) -> Result<(), Failed> {
         let topics = self.topics.of(&self.producer, &commit.topics)?;
-        let mut tracked = tracked.iter().copied().zip(1..).peekable();
         for index in 0..commit.records.len() {
-            let tag = tracked
-                .next_if(|(record, _)| *record == index)
-                .map_or(UNTRACKED, |(_, tag)| tag);
-            topics.produce(commit, index, tag)?;
+            topics.produce(commit, index, index).map_err(|error| {
+                let mut failures = Failures::default();
+                if let Some(code) = error.rdkafka_error_code() {
+                    failures.add(index, code);
+                }
+                Failed {
+                    failures,
+                    ..Failed::from(error)
+                }
+            })?;
         }
         Ok(())
     }
@@ -208,8 +235,8 @@ impl Transactor {
     }
 
     /// Until all records are acknowledged, or one is refused.
-    fn wait_for(&self, reports: &mut Reports, deadline: Deadline) -> KafkaResult<()> {
-        while reports.missing > 0 && reports.failed.is_none() {
+    fn wait_for(&self, reports: &mut Reports<'_>, deadline: Deadline) -> KafkaResult<()> {
+        while reports.missing > 0 && reports.failures.worst.is_none() {
             let served = self
                 .producer
                 .serve(deadline.remaining(), |delivery| reports.take(&delivery));
@@ -219,9 +246,10 @@ impl Transactor {
                 ));
             }
         }
-        reports
-            .failed
-            .map_or(Ok(()), |code| Err(KafkaError::MessageProduction(code)))
+        match reports.failures.worst {
+            None => Ok(()),
+            Some(_) => Err(reports.failures.error()),
+        }
     }
 
     /// Makes a call until it succeeds, fails for good, or time is up.
@@ -243,7 +271,7 @@ impl Transactor {
     }
 
     /// What is to be told of a failed transaction, after what can be done about it.
-    fn give_up(&self, failed: Failed) -> CommitError {
+    fn give_up(&self, failed: Failed, commit: &Commit) -> CommitError {
         let reason = match self.client().client().fatal_error() {
             Some((_, reason)) => return CommitError::Fenced(reason),
             None => failed.error.to_string(),
@@ -251,11 +279,15 @@ impl Transactor {
         if is_fenced(&failed.error) {
             return CommitError::Fenced(reason);
         }
+        let aborted = |reason: String| {
+            let refused = failed.failures.refused(commit, reason.clone());
+            refused.unwrap_or(CommitError::Aborted(reason))
+        };
         match self.abort() {
-            Ok(()) => CommitError::Aborted(reason),
+            Ok(()) => aborted(reason),
             Err(error) if is_fenced(&error) => CommitError::Fenced(error.to_string()),
             // Nobody has asked for a commit, and this producer will not: whoever initialises its id next rolls it back.
-            Err(error) if !failed.may_be_committed => CommitError::Aborted(format!(
+            Err(error) if !failed.may_be_committed => aborted(format!(
                 "{reason}; and its roll-back was not confirmed: {error}"
             )),
             Err(error) => CommitError::Unknown(format!("{reason}; {error}")),
@@ -293,36 +325,38 @@ fn given_up(reason: &str) -> CommitError {
     ))
 }
 
-/// The tag of a record whose offset nobody wants to know. The tracked ones count from 1.
-const UNTRACKED: usize = 0;
-
-/// What is known of a transaction's records.
-struct Reports {
+/// What is known of a transaction's records. Their tags are their places in the commit.
+struct Reports<'a> {
     missing: usize,
+    tracked: &'a [usize],
     /// Of the tracked records.
     offsets: Vec<i64>,
-    failed: Option<RDKafkaErrorCode>,
+    failures: Failures,
 }
 
-impl Reports {
-    fn new(records: usize, tracked: usize) -> Self {
+impl<'a> Reports<'a> {
+    fn new(records: usize, tracked: &'a [usize]) -> Self {
         Self {
             missing: records,
-            offsets: vec![-1; tracked],
-            failed: None,
+            tracked,
+            offsets: vec![-1; tracked.len()],
+            failures: Failures::default(),
         }
     }
 
     fn take(&mut self, delivery: &Delivery) {
         self.missing = self.missing.saturating_sub(1);
         match delivery.result {
-            // That a producer has been fenced is told with the first record only; the others are said to be purged.
-            Err(code) if self.failed.is_none() || is_fenced_code(code) => self.failed = Some(code),
-            Err(_) => {}
-            Ok(_) if delivery.tag == UNTRACKED => {}
-            // Acknowledged as a duplicate: its first answer was lost, and with it the offset.
-            Ok(offset) if offset < 0 => self.failed = Some(RDKafkaErrorCode::OperationTimedOut),
-            Ok(offset) => self.offsets[delivery.tag - 1] = offset,
+            Err(code) => self.failures.add(delivery.tag, code),
+            Ok(offset) => match self.tracked.binary_search(&delivery.tag) {
+                // Acknowledged as a duplicate: its first answer was lost, and with it the offset.
+                Ok(_) if offset < 0 => {
+                    let unknown = RDKafkaErrorCode::OperationTimedOut;
+                    self.failures.add(delivery.tag, unknown);
+                }
+                Ok(place) => self.offsets[place] = offset,
+                Err(_) => {}
+            },
         }
     }
 }
@@ -337,28 +371,19 @@ mod tests {
 
     #[test]
     fn reports_know_the_offsets_of_tracked_records_and_when_all_are_in() {
-        let mut reports = Reports::new(3, 1);
-        for report in [delivery(0, Ok(5)), delivery(1, Ok(6)), delivery(0, Ok(-1))] {
+        let mut reports = Reports::new(3, &[1]);
+        for report in [delivery(0, Ok(5)), delivery(1, Ok(6)), delivery(2, Ok(-1))] {
             assert!(reports.missing > 0);
             reports.take(&report);
         }
-        assert_eq!((reports.missing, reports.failed), (0, None));
+        assert_eq!((reports.missing, reports.failures.worst), (0, None));
         assert_eq!(reports.offsets, [6]);
     }
 
     #[test]
-    fn a_fence_is_not_hidden_by_the_records_that_were_purged_for_it() {
-        let mut reports = Reports::new(3, 0);
-        reports.take(&delivery(0, Err(RDKafkaErrorCode::PurgeQueue)));
-        reports.take(&delivery(0, Err(RDKafkaErrorCode::InvalidProducerEpoch)));
-        reports.take(&delivery(0, Err(RDKafkaErrorCode::PurgeQueue)));
-        assert_eq!(reports.failed, Some(RDKafkaErrorCode::InvalidProducerEpoch));
-    }
-
-    #[test]
     fn a_position_that_is_not_known_fails_the_commit() {
-        let mut reports = Reports::new(1, 1);
-        reports.take(&delivery(1, Ok(-1001)));
-        assert!(reports.failed.is_some());
+        let mut reports = Reports::new(1, &[0]);
+        reports.take(&delivery(0, Ok(-1001)));
+        assert!(reports.failures.worst.is_some());
     }
 }

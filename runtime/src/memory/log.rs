@@ -79,7 +79,10 @@ impl Log for MemoryLog {
             plain
                 .send(&wire, &batches_of(&outputs, wire.now()))
                 .await
-                .map_err(|refusal| CommitError::Unknown(refusal.to_string()))?;
+                .map_err(|not_sent| {
+                    let unknown = || CommitError::Unknown(not_sent.refusal.to_string());
+                    not_sent.refused(&outputs).unwrap_or_else(unknown)
+                })?;
             Ok(outputs)
         })
     }

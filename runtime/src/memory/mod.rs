@@ -287,7 +287,7 @@ impl Broker for MemoryBroker {
             let send = Task::spawn(async move { plain.send(&wire, &batches).await });
             let sent = send.end().await;
             let offsets =
-                sent.map_err(|refusal| failed(refusal, format!("append to {partition}")))?;
+                sent.map_err(|it| failed(it.refusal, format!("append to {partition}")))?;
             Ok(offsets[0].1)
         })
     }

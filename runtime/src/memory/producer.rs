@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
+use tanist_actors::port::{Commit, CommitError};
 use tanist_broker::{
     BrokerError as Refusal, BrokerPort, Millis, Producer as Identity, Stamp, TopicPartition,
 };
@@ -16,6 +17,31 @@ use super::wire::{Wire, is_silence, pause_after};
 
 /// How long a transaction may stay open.
 const TRANSACTION_TIMEOUT: Millis = Millis(60_000);
+
+/// Why records were not sent.
+pub(super) struct NotSent {
+    pub(super) refusal: Refusal,
+    /// Those of the batch that was refused, as [`Batch::indices`]; none if it was something else.
+    pub(super) records: Vec<usize>,
+}
+
+impl From<Refusal> for NotSent {
+    fn from(refusal: Refusal) -> Self {
+        let records = Vec::new();
+        Self { refusal, records }
+    }
+}
+
+impl NotSent {
+    /// What it means for `commit`, if the batch will be refused again.
+    pub(super) fn refused(&self, commit: &Commit) -> Option<CommitError> {
+        let is_too_large = self.refusal == Refusal::MessageTooLarge;
+        let is_final = is_too_large || self.refusal == Refusal::InvalidRecord;
+        let text = self.refusal.to_string();
+        (is_final && !self.records.is_empty())
+            .then(|| commit.refused(&self.records, is_too_large, text))
+    }
+}
 
 /// An idempotent producer. It numbers its batches, so that the broker recognises one that comes again.
 pub(super) struct Producer {
@@ -64,7 +90,7 @@ impl Producer {
     }
 
     /// Sends all batches, the partitions side by side, those of one partition in order.
-    pub(super) async fn send(&mut self, batches: &Batches) -> Result<Offsets, Refusal> {
+    pub(super) async fn send(&mut self, batches: &Batches) -> Result<Offsets, NotSent> {
         let rows = batches
             .iter()
             .map(|(partition, row)| self.send_row(partition, row));
@@ -82,7 +108,7 @@ impl Producer {
         &self,
         partition: &'a TopicPartition,
         row: &[Batch],
-    ) -> Result<(&'a TopicPartition, i32, Offsets), Refusal> {
+    ) -> Result<(&'a TopicPartition, i32, Offsets), NotSent> {
         let mut sequence = self.sequences.get(partition).copied().unwrap_or(0);
         let mut offsets = Offsets::new();
         for batch in row {
@@ -96,7 +122,11 @@ impl Producer {
             let first = self
                 .wire
                 .repeat(append, |refusal| self.pause_after(refusal))
-                .await?;
+                .await
+                .map_err(|refusal| NotSent {
+                    refusal,
+                    records: batch.indices.clone(),
+                })?;
             offsets.extend(batch.indices.iter().copied().zip((first..).map(Offset)));
             // Kafka's numbers go round from the largest to 0.
             sequence = sequence.wrapping_add(batch.records.len() as i32) & i32::MAX;
@@ -113,7 +143,7 @@ pub(super) struct Plain {
 }
 
 impl Plain {
-    pub(super) async fn send(&self, wire: &Wire, batches: &Batches) -> Result<Offsets, Refusal> {
+    pub(super) async fn send(&self, wire: &Wire, batches: &Batches) -> Result<Offsets, NotSent> {
         let mut slot = self.producer.lock().await;
         let mut producer = match slot.take() {
             Some(producer) => producer,

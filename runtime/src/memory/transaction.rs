@@ -8,7 +8,7 @@ use tanist_broker::{
 use tanist_cluster::{Offset, TransactionalId};
 
 use super::batches::{Batches, batches_of};
-use super::producer::Producer;
+use super::producer::{NotSent, Producer};
 use super::wire::{Wire, is_silence, pause_after};
 
 /// The transactional producer of a worker. Dropped in the middle of a commit, it leaves an open transaction behind, as a
@@ -35,7 +35,13 @@ impl Transactions {
         let batches = batches_of(commit, self.producer.wire.now());
         let offsets = match self.fill(commit, &batches).await {
             Ok(offsets) => offsets,
-            Err(refusal) => return Err(self.abort(refusal).await),
+            Err(not_sent) => {
+                let aborted = self.abort(not_sent.refusal).await;
+                return Err(match aborted {
+                    CommitError::Aborted(_) => not_sent.refused(commit).unwrap_or(aborted),
+                    fenced => fenced,
+                });
+            }
         };
         match self.end(Outcome::Commit).await {
             Ok(()) => Ok(offsets),
@@ -45,7 +51,7 @@ impl Transactions {
     }
 
     /// Brings records and offsets into the transaction.
-    async fn fill(&mut self, commit: &Commit, batches: &Batches) -> Result<Vec<Offset>, Refusal> {
+    async fn fill(&mut self, commit: &Commit, batches: &Batches) -> Result<Vec<Offset>, NotSent> {
         let mut offsets = vec![Offset(0); commit.records.len()];
         if !batches.is_empty() {
             let partitions: Vec<TopicPartition> = batches.keys().cloned().collect();

@@ -14,7 +14,7 @@ use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
 use tanist_actors::group::GroupSpec;
 use tanist_actors::port::{BrokerError, CommitError, LocalPortFuture, LogBuilder, TopicPartition};
-use tanist_actors::worker::{Unfinished, WorkerHandle, WorkerParts};
+use tanist_actors::worker::{Refusals, Unfinished, WorkerHandle, WorkerParts};
 use tanist_cluster::control::{Armed, Record};
 use tanist_cluster::handover::Role;
 use tanist_cluster::view::View;
@@ -96,6 +96,7 @@ pub(super) struct Crew {
     announced: Generation,
     deal: Deal,
     declined: BTreeSet<(Epoch, ShardId)>,
+    refusals: Refusals,
 }
 
 impl Crew {
@@ -114,6 +115,7 @@ impl Crew {
             announced: Generation::default(),
             deal: Deal::new(),
             declined: BTreeSet::new(),
+            refusals: Refusals::default(),
         }
     }
 
@@ -231,6 +233,7 @@ impl Crew {
                 stores: parts.stores.clone(),
                 clock: parts.clock.clone(),
                 reports: parts.board.clone(),
+                refusals: self.refusals.clone(),
             };
             let place = Place::Running {
                 handle: WorkerHandle::start(worker_parts, parts.thread, tell),

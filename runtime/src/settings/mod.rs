@@ -165,6 +165,7 @@ impl Settings {
             broker_timeout: self.broker_timeout,
             commit_timeout: self.commit_timeout,
             transaction_timeout: self.transaction_timeout,
+            max_record_bytes: self.max_record_bytes,
             ..KafkaSettings::new(&self.broker, &self.app)
         }
     }

@@ -187,7 +187,8 @@ pub(crate) const ROWS: &[Row] = &[
     Row {
         flag: "max-record-bytes",
         value: "BYTES",
-        help: "The largest record, key and value, that may be sent [default: 1000000]",
+        help: "The largest record, key, value and headers, that may be sent; for more than the default, a topic's \
+               max.message.bytes has to be larger, too [default: 1000000]",
         common: false,
         set: |settings, text| put(&mut settings.max_record_bytes, value::bytes(text)),
     },

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tanist_actors::port::CommitError;
+use tanist_actors::port::{CommitError, TopicPartition};
 
 use super::Case;
 use super::world::World;
@@ -28,6 +28,10 @@ pub(super) const CASES: &[Case] = &[
     Case::new(
         "after a fence the offsets of a commit that was cut off are decided",
         |world| Box::pin(cut_off_and_fenced(world)),
+    ),
+    Case::new(
+        "a record without a key is refused by a compacted topic, and named",
+        |world| Box::pin(without_a_key(world)),
     ),
     Case::new(
         "whoever reads up to the high watermark that there is after a fence has seen all that was decided",
@@ -70,6 +74,33 @@ async fn succeeded(world: &World<'_>) {
     assert_eq!(texts(&world.all(&to).await), ["old", "new"]);
 }
 
+/// Whether it was this record, for that partition.
+fn refuses(error: &Option<CommitError>, to: &TopicPartition, index: usize) -> bool {
+    matches!(error, Some(CommitError::Refused { record, partition, .. }) if *record == index && partition == to)
+}
+
+async fn without_a_key(world: &World<'_>) {
+    let [compacted] = world.topic_with(&[("cleanup.policy", "compact")]).await;
+    let [to] = world.topic().await;
+    let log = world.log(&world.id(0)).await;
+    let draft = || {
+        let with_key = world.commit().text(&to, "a");
+        let with_key = with_key.record(&compacted, Some(b"k"), Some(b"a"));
+        with_key.record(&compacted, None, Some(b"keyless"))
+    };
+    // Not in a transaction, and in one.
+    let error = log.publish(draft().seal()).await.err();
+    assert!(refuses(&error, &compacted, 2), "{error:?}");
+    let commit = draft().offset(&to, 5, "");
+    let error = log.commit(commit.seal()).await.err();
+    assert!(refuses(&error, &compacted, 2), "{error:?}");
+    let log = world.log(&world.id(0)).await;
+    let commit = world.commit().record(&compacted, Some(b"k"), Some(b"b"));
+    log.commit(commit.seal()).await.expect("it is committed");
+    assert_eq!(texts(&world.all(&compacted).await), ["b"]);
+    assert_eq!(world.committed(&to).await, None);
+}
+
 async fn too_large(world: &World<'_>) {
     let [small] = world.topic_with(&[("max.message.bytes", "2000")]).await;
     let [to] = world.topic().await;
@@ -81,7 +112,7 @@ async fn too_large(world: &World<'_>) {
         .text(&small, &large)
         .offset(&to, 5, "");
     let error = log.commit(commit.seal()).await.err();
-    assert!(matches!(error, Some(CommitError::Aborted(_))), "{error:?}");
+    assert!(refuses(&error, &small, 1), "{error:?}");
     let commit = world.commit().text(&to, "by the old log");
     assert!(
         log.commit(commit.seal()).await.is_err(),

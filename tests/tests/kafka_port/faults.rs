@@ -50,6 +50,7 @@ async fn work<T>(
             CommitError::Aborted(_) if done != next => {
                 return Err(format!("{error}, but {done} are committed after {next}"));
             }
+            CommitError::Refused { .. } => return Err(format!("nothing is refused here: {error}")),
             CommitError::Aborted(_) | CommitError::Unknown(_) => next = done,
         }
     }

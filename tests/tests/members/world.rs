@@ -9,7 +9,7 @@ use tanist_actors::port::{
 };
 use tanist_actors::shard::{ShardState, ShardStatus};
 use tanist_actors::worker::{
-    CommitReport, Reports, Stage, Thread, WorkerHandle, WorkerParts, WorkerSettings,
+    CommitReport, Refusals, Reports, Stage, Thread, WorkerHandle, WorkerParts, WorkerSettings,
 };
 use tanist_cluster::control::{Armed, Entry, Join, Record};
 use tanist_cluster::plan::{Draft, Roles, Why};
@@ -136,6 +136,7 @@ impl World {
             stores,
             clock: Arc::new(self.clock),
             reports: reports.clone(),
+            refusals: Refusals::default(),
         };
         let member = Member {
             worker: WorkerHandle::start(parts, Thread::This, tell),
