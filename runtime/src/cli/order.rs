@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::up::Act;
 
 pub(super) const EXAMPLES: &str = "\
-They go to the `up` of this app that runs on this machine, and answer when it is done.
+They go to the `up` of this app that was started in this directory, or with this --data-dir, and answer when it is done.
 
 Examples:
   kill n2              SIGKILL, as a power cut
