@@ -1,7 +1,7 @@
 //! Calls on producers, transactions and group offsets.
 
 use super::batch::Marker;
-use super::group::Group;
+use super::group::{Group, Written};
 use super::transaction::{Initiation, Transaction};
 use super::{Committed, Core, Millis, Outcome, Producer, TopicPartition, TransactionState};
 use crate::error::{BrokerError, Result};
@@ -243,12 +243,9 @@ impl Core {
         if !transaction.groups.contains(group) {
             return Err(BrokerError::InvalidTxnState);
         }
-        self.topic(&partition.topic)?
-            .partition(partition.partition)?;
-        check_metadata(&committed)?;
-        let order = self.next_commit();
+        let written = self.write_offset(partition, committed, now)?;
         let group = self.groups.entry(group.to_owned()).or_default();
-        group.commit_pending(producer.id, partition.clone(), committed, order, now);
+        group.commit_pending(producer.id, partition.clone(), written);
         Ok(())
     }
 
@@ -260,13 +257,28 @@ impl Core {
         committed: Committed,
         now: Millis,
     ) -> Result<()> {
+        let written = self.write_offset(partition, committed, now)?;
+        let group = self.groups.entry(group.to_owned()).or_default();
+        group.commit(partition.clone(), written);
+        Ok(())
+    }
+
+    /// An offset that may be committed, in its place among the others.
+    fn write_offset(
+        &mut self,
+        partition: &TopicPartition,
+        committed: Committed,
+        at: Millis,
+    ) -> Result<Written> {
         self.topic(&partition.topic)?
             .partition(partition.partition)?;
         check_metadata(&committed)?;
         let order = self.next_commit();
-        let group = self.groups.entry(group.to_owned()).or_default();
-        group.commit(partition.clone(), committed, order, now);
-        Ok(())
+        Ok(Written {
+            committed,
+            order,
+            at,
+        })
     }
 
     fn next_commit(&mut self) -> u64 {

@@ -8,11 +8,11 @@ use crate::error::{BrokerError, Result};
 
 /// An offset with the order in which it was written, which decides between a plain commit and one that its marker brings later.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Written {
-    committed: Committed,
-    order: u64,
+pub(crate) struct Written {
+    pub(crate) committed: Committed,
+    pub(crate) order: u64,
     /// When.
-    at: Millis,
+    pub(crate) at: Millis,
 }
 
 /// One group.
@@ -24,18 +24,7 @@ pub(crate) struct Group {
 }
 
 impl Group {
-    pub(crate) fn commit(
-        &mut self,
-        partition: TopicPartition,
-        committed: Committed,
-        order: u64,
-        at: Millis,
-    ) {
-        let written = Written {
-            committed,
-            order,
-            at,
-        };
+    pub(crate) fn commit(&mut self, partition: TopicPartition, written: Written) {
         self.offsets.insert(partition, written);
     }
 
@@ -43,15 +32,8 @@ impl Group {
         &mut self,
         producer_id: i64,
         partition: TopicPartition,
-        committed: Committed,
-        order: u64,
-        at: Millis,
+        written: Written,
     ) {
-        let written = Written {
-            committed,
-            order,
-            at,
-        };
         let pending = self.pending.entry(producer_id).or_default();
         pending.insert(partition, written);
     }
