@@ -234,8 +234,8 @@ impl<'app, A: Agent> AgentSettings<'app, A> {
         self
     }
 
-    /// Calls `tick` with each instance of the agent every `period` (a millisecond at least), between two records. What it does is committed as if
-    /// it were a record's. Ticks that could not be run in time are left out, not made up for.
+    /// Calls `tick` with each instance of the agent every `period` (a millisecond at least), between two records. What it
+    /// does is committed as if it were a record's. Ticks that could not be run in time are left out, not made up for.
     pub fn every<F>(self, period: Duration, tick: F) -> Self
     where
         F: AsyncFn(&mut A, &mut Context) -> Handled + Send + Sync + 'static,

@@ -104,12 +104,17 @@ impl Context {
         topic: &Topic<K, V>,
         record: OutputRecord<K, V>,
     ) -> Handled {
+        self.whole(|cx| cx.stage_record(topic, record))
+    }
+
+    /// All that `stage` sends, or nothing: what the broker would refuse is refused here.
+    fn whole(&mut self, stage: impl FnOnce(&mut Self) -> Result<(), SendError>) -> Handled {
         let mark = self.outputs.mark();
-        let sent = self.stage_record(topic, record);
-        if sent.is_err() {
+        let staged = stage(self).and_then(|()| self.check_size());
+        if staged.is_err() {
             self.outputs.truncate(mark);
         }
-        Ok(sent?)
+        Ok(staged?)
     }
 
     fn stage_record<K: 'static, V: 'static>(
@@ -162,15 +167,18 @@ impl Context {
             value.map(|()| key_end..end),
             extras,
         );
-        self.check_size()
+        Ok(())
     }
 
     /// Sends the record that is being handled on to `topic`: key, value and headers byte for byte, with its timestamp.
     pub fn forward<K, V>(&mut self, topic: &Topic<K, V>) -> Handled {
+        self.whole(|cx| cx.stage_current(topic))
+    }
+
+    fn stage_current<K, V>(&mut self, topic: &Topic<K, V>) -> Result<(), SendError> {
         let partitions = self.partitions_of(topic)?;
         let item = self.current.clone().ok_or(SendError::NothingToForward)?;
         let raw = item.raw();
-        let mark = self.outputs.mark();
         let partition = partition_of(raw.key.unwrap_or_default(), partitions);
         let target = Target {
             topic: topic.id,
@@ -190,11 +198,7 @@ impl Context {
         };
         let (key, value) = (append(raw.key), append(raw.value));
         self.outputs.push(target, key, value, extras);
-        let checked = self.check_size();
-        if checked.is_err() {
-            self.outputs.truncate(mark);
-        }
-        Ok(checked?)
+        Ok(())
     }
 
     fn partitions_of<K, V>(&self, topic: &Topic<K, V>) -> Result<i32, SendError> {

@@ -63,11 +63,7 @@ impl<'lane> InHand<'lane> {
 
     /// Keeps what was done, or undoes it. `outputs` are what it has sent.
     pub(crate) fn settle(self, handled: Handled, outputs: &mut Stage) -> Settled {
-        let outcome = handled.map_err(|failure| LaneFailure {
-            record: None,
-            kind: FailureKind::Error,
-            message: failure.to_string(),
-        });
+        let outcome = handled.map_err(|failure| LaneFailure::new(FailureKind::Error, failure));
         self.close(outcome, outputs)
     }
 

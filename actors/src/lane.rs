@@ -9,14 +9,14 @@ use tanist_cluster::Offset;
 use tokio::sync::Notify;
 
 use crate::agent::{Agent, Timer};
-use crate::context::{Context, SendError};
+use crate::context::Context;
 use crate::failure::Handled;
 use crate::in_hand::{InHand, Settled};
 use crate::intake::{Intake, Next};
 use crate::mailbox::Item;
-use crate::port::{LogError, TopicPartition};
+use crate::port::TopicPartition;
 use crate::shard::Shard;
-use crate::stream::{Destination, Place, Read, Repartition, Undecodable};
+use crate::stream::{Destination, Place, Read, Repartition};
 use crate::topic::Topics;
 use crate::worker::LaneCount;
 
@@ -131,11 +131,8 @@ impl Lane {
     /// Writes every record on to a repartition topic, until the shard is stopped.
     pub(crate) async fn rewrite(mut self, through: &Repartition, topics: &Topics) -> LaneExit {
         let Some(to) = through.destination(topics) else {
-            return LaneExit::Failed(LaneFailure {
-                record: None,
-                kind: FailureKind::Input,
-                message: format!("the repartition topic {} is not known", through.name),
-            });
+            let message = format!("the repartition topic {} is not known", through.name);
+            return LaneExit::Failed(LaneFailure::new(FailureKind::Input, message));
         };
         loop {
             let step = match self.next() {
@@ -162,8 +159,12 @@ impl Lane {
     ) -> Result<(), LaneFailure> {
         let in_hand = InHand::begin(&self.shard, self.intake.as_ref(), Some(&item));
         let written = (through.rewrite)(&item, &self.place, to, self.cx.outputs());
-        let written = written.map_err(LaneFailure::undecodable);
-        let written = written.and_then(|()| self.cx.check_size().map_err(LaneFailure::too_large));
+        let written = written
+            .map_err(|error| LaneFailure::new(FailureKind::Undecodable, error))
+            .and_then(|()| {
+                let checked = self.cx.check_size();
+                checked.map_err(|error| LaneFailure::new(FailureKind::Error, error))
+            });
         if written.is_ok() {
             self.shard.stage(self.cx.outputs());
         }
@@ -200,7 +201,7 @@ impl Lane {
         if intake.wants_commit() {
             self.shard.wants_commit();
         }
-        next.map_err(LaneFailure::input)
+        next.map_err(|error| LaneFailure::new(FailureKind::Input, error))
     }
 
     async fn handle<A: Agent>(
@@ -215,7 +216,7 @@ impl Lane {
                 Ok(Some(record)) => record,
                 Ok(None) => return in_hand.settle_with(Ok(()), self.cx.outputs()),
                 Err(error) => {
-                    let failure = LaneFailure::undecodable(error);
+                    let failure = LaneFailure::new(FailureKind::Undecodable, error);
                     return in_hand.settle_with(Err(failure), self.cx.outputs());
                 }
             };
@@ -296,27 +297,12 @@ impl Lane {
 }
 
 impl LaneFailure {
-    fn undecodable(error: Undecodable) -> Self {
+    /// A failure of which the record is not known yet, or at none.
+    pub(crate) fn new(kind: FailureKind, message: impl ToString) -> Self {
         Self {
             record: None,
-            kind: FailureKind::Undecodable,
-            message: error.to_string(),
-        }
-    }
-
-    fn too_large(error: SendError) -> Self {
-        Self {
-            record: None,
-            kind: FailureKind::Error,
-            message: error.to_string(),
-        }
-    }
-
-    fn input(error: LogError) -> Self {
-        Self {
-            record: None,
-            kind: FailureKind::Input,
-            message: error.to_string(),
+            kind,
+            message: message.to_string(),
         }
     }
 }

@@ -184,13 +184,12 @@ impl Shard {
         if self.desk.takes(bytes) {
             return Ok(());
         }
-        Err(LaneFailure {
-            record: None,
-            kind: FailureKind::Error,
-            message: format!(
+        Err(LaneFailure::new(
+            FailureKind::Error,
+            format_args!(
                 "what it sends, {bytes} bytes, is more than a commit can hold (4 GiB with all that waits for one)"
             ),
-        })
+        ))
     }
 
     /// `outputs` will be in the next commit, whatever the guarantee: what goes from one step of the app to the next must

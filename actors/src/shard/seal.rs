@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use tanist_cluster::{Millis, Offset};
+use tanist_cluster::{Millis, Offset, ShardId};
 
 use super::{AgentIntake, Beside, Debut, Shard};
 use crate::port::{OffsetCommit, StateCommit, TopicId, TopicPartition};
@@ -34,8 +34,8 @@ pub(crate) struct Draft {
     pub(crate) states: Vec<StateCommit>,
     /// The shards that are in it; those with tables have their [`StateCommit`] at the place given.
     pub(crate) shards: Vec<(Rc<Shard>, Option<usize>)>,
-    /// Where the records of each of them end.
-    pub(crate) ends: Vec<usize>,
+    /// Whose the records are: shards, and where those of each end.
+    pub(crate) owners: Vec<(ShardId, usize)>,
 }
 
 impl Shard {
@@ -69,7 +69,8 @@ impl Shard {
             draft.states.len() - 1
         });
         draft.shards.push((self.clone(), place));
-        draft.ends.push(draft.stage.records.len());
+        let end = draft.stage.records.len();
+        draft.owners.push((self.id().clone(), end));
         self.unsealed_records.set(0);
         self.intakes
             .iter()

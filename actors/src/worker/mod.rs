@@ -221,15 +221,13 @@ impl Worker {
                 offsets,
                 states,
                 shards,
-                ends,
+                owners,
             } = draft;
             let (records, bytes) = (stage.records.len(), stage.bytes.len());
             self.note_topics(&stage);
             let commit = self.log.commit(self.commit_of(stage, offsets, states));
-            let commit = commit.await.inspect_err(|error| {
-                let owner = |record| shards.get(ends.partition_point(|end| *end <= record));
-                self.refused(error, |record| Some(owner(record)?.0.id().clone()));
-            })?;
+            let commit = commit.await;
+            let commit = commit.inspect_err(|error| self.refused(error, &owners))?;
             self.committed(commit, shards);
             let took = self.desk.clock().elapsed().saturating_sub(started);
             let worker = self.index;
@@ -247,14 +245,17 @@ impl Worker {
         Ok(())
     }
 
-    /// If it is one record that was refused, its shard ends: by its owner.
-    fn refused(&self, error: &CommitError, owner: impl FnOnce(usize) -> Option<ShardId>) {
+    /// If it is one record that was refused, its shard ends. `owners`: shards, and where their records end.
+    fn refused(&self, error: &CommitError, owners: &[(ShardId, usize)]) {
         let CommitError::Refused { record, .. } = error else {
             return;
         };
-        let Some(shard) = owner(*record) else { return };
-        let reason = self.refusals.add(&shard, error);
-        let at_work = self.shards.borrow().get(&shard).cloned();
+        let owner = owners.partition_point(|(_, end)| end <= record);
+        let Some((shard, _)) = owners.get(owner) else {
+            return;
+        };
+        let reason = self.refusals.add(shard, error);
+        let at_work = self.shards.borrow().get(shard).cloned();
         if let Some(shard) = at_work {
             shard.break_down(&*reason);
         }
@@ -345,10 +346,7 @@ impl Worker {
             self.note_topics(&stage);
             let outputs = self.commit_of(stage, Vec::new(), Vec::new());
             let published = self.log.publish(outputs).await;
-            published.inspect_err(|error| {
-                let owner = |record| owners.get(owners.partition_point(|(_, end)| *end <= record));
-                self.refused(error, |record| Some(owner(record)?.0.clone()));
-            })?;
+            published.inspect_err(|error| self.refused(error, &owners))?;
         }
         Ok(())
     }

@@ -15,6 +15,13 @@ pub(super) struct Failures {
 }
 
 impl Failures {
+    pub(super) fn one(record: usize, code: RDKafkaErrorCode) -> Self {
+        Self {
+            worst: Some(code),
+            records: vec![record],
+        }
+    }
+
     pub(super) fn add(&mut self, record: usize, code: RDKafkaErrorCode) {
         let rank = |code| (is_fenced_code(code), is_refusal(code));
         if self.worst.is_none_or(|worst| rank(worst) < rank(code)) {

@@ -188,9 +188,7 @@ impl Pending {
 
 /// The answer that never came: the publisher is gone.
 pub(super) fn no_answer() -> Failures {
-    let mut failures = Failures::default();
-    failures.add(0, RDKafkaErrorCode::OperationTimedOut);
-    failures
+    Failures::one(0, RDKafkaErrorCode::OperationTimedOut)
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -210,8 +208,7 @@ mod tests {
         let failure = KafkaError::MessageProduction(RDKafkaErrorCode::MessageSizeTooLarge);
         pending.settle(good, 1, Ok(7));
         pending.settle(bad + 1, 1, Err(failure));
-        let mut failures = Failures::default();
-        failures.add(1, RDKafkaErrorCode::MessageSizeTooLarge);
+        let failures = Failures::one(1, RDKafkaErrorCode::MessageSizeTooLarge);
         assert!(good_answer.try_recv().is_err() && bad_answer.try_recv().is_err());
         pending.settle(good, 1, Ok(8));
         pending.settle(bad, 1, Ok(9));

@@ -204,12 +204,10 @@ impl Transactor {
         let topics = self.topics.of(&self.producer, &commit.topics)?;
         for index in 0..commit.records.len() {
             topics.produce(commit, index, index).map_err(|error| {
-                let mut failures = Failures::default();
-                if let Some(code) = error.rdkafka_error_code() {
-                    failures.add(index, code);
-                }
+                let code = error.rdkafka_error_code();
+                let failures = code.map(|code| Failures::one(index, code));
                 Failed {
-                    failures,
+                    failures: failures.unwrap_or_default(),
                     ..Failed::from(error)
                 }
             })?;

@@ -55,8 +55,8 @@ fn same_view(world: &World) -> Result<(), String> {
     Ok(())
 }
 
-/// Of each key that was sent the counts 1, 2, 3 and so on to the last, in order; no instance of an agent writes after one that
-/// was made later (S1, S2).
+/// Of each key that was sent the counts 1, 2, 3 and so on to the last, in order; no instance of an agent writes after
+/// one that was made later (S1, S2).
 fn counts(world: &mut World, which: usize, topic: &str, writers: bool) -> Result<(), String> {
     let codec = world.driver.app().topic_codec(topic);
     let records = TestTopic::new(&mut world.driver, topic, codec).records::<String, Counted>();
@@ -99,7 +99,8 @@ fn commits(world: &World, table: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Each shard of the table runs on one node, as many others as there should be have a copy, and all of them have what was counted.
+/// Each shard of the table runs on one node, as many others as there should be have a copy, and all of them have what
+/// was counted.
 fn table_is_everywhere(
     world: &World,
     which: usize,

@@ -68,7 +68,7 @@ pub(super) enum Event {
 }
 
 /// The most that a cluster grows to.
-const MAX_NODES: usize = 5;
+pub(super) const MAX_NODES: usize = 5;
 
 impl Schedule {
     /// What `seed` decides.

@@ -8,7 +8,7 @@ use tanist_broker::{FaultRule, RuleId, TopicConfig};
 use tanist_cluster::NodeName;
 
 use super::app::{COUNTS, ORDERS, Order, PARTITIONS, app};
-use super::schedule::{Event, Schedule};
+use super::schedule::{Event, MAX_NODES, Schedule};
 use crate::memory::End;
 use crate::testing::EPOCH;
 use crate::testing::TestTopic;
@@ -21,8 +21,6 @@ const KEYS: u32 = 5;
 const REST: Duration = Duration::from_secs(100);
 /// How often it looks whether it has.
 const STEP: Duration = Duration::from_millis(25);
-/// The most nodes there are.
-const MAX_NODES: usize = 5;
 
 pub(super) struct World {
     pub(super) driver: Driver,
