@@ -80,7 +80,8 @@ impl TestBroker {
         self.read(topic, partition, "read_committed")
     }
 
-    /// Waits until read_committed sees exactly these values; on Apache Kafka a marker comes a little after the commit's answer.
+    /// Waits until read_committed sees exactly these values; on Apache Kafka a marker comes a little after the commit's
+    /// answer.
     pub fn expect_committed(&self, topic: &str, partition: i32, values: &[&str]) {
         self.raw().await_stable(topic, partition);
         assert_eq!(self.committed(topic, partition), values);

@@ -264,7 +264,8 @@ pub fn read_orders(broker: &str, topic: &str, limit: Duration) -> Result<Orders,
     Ok(orders)
 }
 
-/// As [`check_orders`] while it is being written, until `enough` says so; `each` hears of which partition every record is, when it comes.
+/// As [`check_orders`] while it is being written, until `enough` says so; `each` hears of which partition every record
+/// is, when it comes.
 ///
 /// # Errors
 /// As [`follow_committed`].

@@ -1,4 +1,5 @@
-//! What every implementation of the log and broker ports has to do, as one list of cases: run on the memory ports and on Kafka.
+//! What every implementation of the log and broker ports has to do, as one list of cases: run on the memory ports and
+//! on Kafka.
 
 mod commits;
 mod ending;

@@ -104,8 +104,8 @@ impl RawClient {
         R::Response::decode(&mut answer, version).expect("the answer fits its version")
     }
 
-    /// Creates a topic, and waits until the broker that this is connected to serves its partitions, which on Apache Kafka takes
-    /// some milliseconds.
+    /// Creates a topic, and waits until the broker that this is connected to serves its partitions, which on Apache
+    /// Kafka takes some milliseconds.
     pub fn create_topic(&mut self, name: &str, partitions: i32, config: &[(&str, &str)]) {
         let configs = config.iter().map(|(key, value)| {
             CreatableTopicConfig::default()
@@ -157,8 +157,8 @@ impl RawClient {
         answer.responses.remove(0).partition_responses.remove(0)
     }
 
-    /// Waits until no transaction is open in the partition; on Apache Kafka a marker comes a little after the commit's answer. Returns
-    /// the end of its log.
+    /// Waits until no transaction is open in the partition; on Apache Kafka a marker comes a little after the commit's
+    /// answer. Returns the end of its log.
     pub fn await_stable(&mut self, topic: &str, partition: i32) -> i64 {
         poll_until("the marker", || {
             let (_, stable, _) = self.list_offset(topic, partition, -1, true);
@@ -211,7 +211,8 @@ impl RawClient {
         answer.responses.remove(0).partitions.remove(0)
     }
 
-    /// ListOffsets of one partition: -1 for the latest, -2 for the earliest, or a timestamp. Returns error, offset and timestamp.
+    /// ListOffsets of one partition: -1 for the latest, -2 for the earliest, or a timestamp. Returns error, offset and
+    /// timestamp.
     pub fn list_offset(
         &mut self,
         topic: &str,
@@ -235,7 +236,8 @@ impl RawClient {
     }
 }
 
-/// A batch of records, each with its value as key too. The producer is an id and an epoch; `sequence` is the number of the first.
+/// A batch of records, each with its value as key too. The producer is an id and an epoch; `sequence` is the number of
+/// the first.
 pub fn batch(
     producer: Option<(i64, i16)>,
     sequence: i32,

@@ -92,8 +92,8 @@ pub fn read_committed(
     Ok(records)
 }
 
-/// Hands each committed record of `topic` to `each` as it comes, from the start of the topic, until `enough` says so and every
-/// partition has been read to its end. Goes on when the broker was away. Returns the number of records.
+/// Hands each committed record of `topic` to `each` as it comes, from the start of the topic, until `enough` says so
+/// and every partition has been read to its end. Goes on when the broker was away. Returns the number of records.
 ///
 /// # Errors
 /// When the topic does not exist, its ends are not reached within `limit` after `enough`, or the client fails.

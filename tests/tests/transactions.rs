@@ -1,5 +1,5 @@
-//! Transactions and fencing: the same cases on the embedded broker and on the one that `TANIST_TEST_BROKER` names (Apache Kafka),
-//! with equal results. So each case also says what the embedded broker has to be like.
+//! Transactions and fencing: the same cases on the embedded broker and on the one that `TANIST_TEST_BROKER` names
+//! (Apache Kafka), with equal results. So each case also says what the embedded broker has to be like.
 
 #[path = "transactions/coordinator.rs"]
 mod coordinator;

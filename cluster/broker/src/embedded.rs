@@ -129,13 +129,14 @@ impl EmbeddedBroker {
         &self.hub.faults
     }
 
-    /// The same broker for calls from this process. Its callers name the time, which must go with the wall clock, in milliseconds
-    /// since 1970: the broker's thread reads that.
+    /// The same broker for calls from this process. Its callers name the time, which must go with the wall clock, in
+    /// milliseconds since 1970: the broker's thread reads that.
     pub fn in_process(&self) -> BrokerPort {
         BrokerPort::of(Arc::clone(&self.hub))
     }
 
-    /// Like a process that is held by a debugger: connections stay open and new ones are taken, but nothing is done or answered.
+    /// Like a process that is held by a debugger: connections stay open and new ones are taken, but nothing is done or
+    /// answered.
     pub fn pause(&self) {
         self.hub.set_mode(Mode::Paused);
     }
@@ -164,7 +165,8 @@ impl EmbeddedBroker {
         Ok(())
     }
 
-    /// Cuts the open connections of the client with this id, or of all; returns how many there were. They may come back at once.
+    /// Cuts the open connections of the client with this id, or of all; returns how many there were. They may come back
+    /// at once.
     pub fn cut_connections(&self, client: Option<&str>) -> usize {
         let client = client.map(str::to_owned);
         self.command(|done| Command::Cut(client, done)).unwrap_or(0)

@@ -9,8 +9,8 @@ use kafka_protocol::messages::ApiKey;
 use crate::core::Millis;
 use crate::error::BrokerError;
 
-/// What goes wrong with a request. A caller in the same process cannot wait for an answer that comes later: where one over the
-/// network would wait, it gets `RequestTimedOut` at once.
+/// What goes wrong with a request. A caller in the same process cannot wait for an answer that comes later: where one
+/// over the network would wait, it gets `RequestTimedOut` at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// Not done, and never answered.

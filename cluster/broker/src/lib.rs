@@ -1,14 +1,15 @@
 //! An embedded broker that speaks Kafka's protocol, **for development and tests only**: it keeps everything in memory, has no
 //! replicas, and lets in whoever reaches its port.
 //!
-//! The way of a record: a client's bytes come in through `wire`, or a test's calls through `port`; both meet in the `hub`, under the
-//! `faults` that the test has ordered, and go on into the `core`, a log as a pure value: `core::topic` → `core::partition` →
-//! `core::batch` store the record, `core::producer` and `core::transaction` say whether it may be written and counts, `core::group`
-//! keeps offsets, `core::compaction` forgets. `embedded` is the broker as a program starts it.
+//! The way of a record: a client's bytes come in through `wire`, or a test's calls through `port`; both meet in the
+//! `hub`, under the `faults` that the test has ordered, and go on into the `core`, a log as a pure value: `core::topic`
+//! → `core::partition` → `core::batch` store the record, `core::producer` and `core::transaction` say whether it may be
+//! written and counts, `core::group` keeps offsets, `core::compaction` forgets. `embedded` is the broker as a program
+//! starts it.
 //!
 //! Where Kafka's behaviour can be seen by a client, this one's is the same: the cases in `tests/tests/transactions.rs` of the
-//! workspace run against both. What it does not have yet is answered as a Kafka without it would: consumer groups with members,
-//! fetches by topic id, and KIP-890 are not among the versions that it offers.
+//! workspace run against both. What it does not have yet is answered as a Kafka without it would: consumer groups with
+//! members, fetches by topic id, and KIP-890 are not among the versions that it offers.
 //!
 //! Over the network, on the wall clock:
 //!

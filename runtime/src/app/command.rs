@@ -58,14 +58,14 @@ impl App {
     }
 
     /// The name of a program that judges what the app writes: with a generator, the app has the command `chaos`, then, which
-    /// kills nodes under load, and more, and asks the program in the end. It is looked for beside the app's own program, in the
-    /// folder above, and on the `PATH`.
+    /// kills nodes under load, and more, and asks the program in the end. It is looked for beside the app's own
+    /// program, in the folder above, and on the `PATH`.
     ///
-    /// It is started with `--follow --json --broker ADDRESS --least-gap MS`, reads what the app writes until its standard input
-    /// and the topic are at their ends, and writes one object of JSON: `sound` (whether all is as it has to be), `inputs` (how
-    /// many inputs are accounted for), `text` (what it found), `gaps` (an array of `partition`, `from_ms` and `to_ms`: between
-    /// which times, in ms since the epoch, it had nothing to read of a partition, where that was at least `MS`), and `tables`
-    /// (by table and key, what the app's tables have to hold in the end).
+    /// It is started with `--follow --json --broker ADDRESS --least-gap MS`, reads what the app writes until its
+    /// standard input and the topic are at their ends, and writes one object of JSON: `sound` (whether all is as it has
+    /// to be), `inputs` (how many inputs are accounted for), `text` (what it found), `gaps` (an array of `partition`,
+    /// `from_ms` and `to_ms`: between which times, in ms since the epoch, it had nothing to read of a partition, where
+    /// that was at least `MS`), and `tables` (by table and key, what the app's tables have to hold in the end).
     pub fn judge(&mut self, program: &'static str) -> &mut Self {
         self.judge = Some(program);
         self

@@ -138,8 +138,8 @@ impl App {
         self.agent(name, input, move |_| FnAgent::new(handle.clone()))
     }
 
-    /// Calls `tick` every `period` (a millisecond at least): once in the whole app, whichever node does it. What it sends is committed as if it
-    /// were a record's. Ticks that could not be run in time are left out.
+    /// Calls `tick` every `period` (a millisecond at least): once in the whole app, whichever node does it. What it sends is
+    /// committed as if it were a record's. Ticks that could not be run in time are left out.
     pub fn every<F>(&mut self, period: Duration, tick: F)
     where
         F: AsyncFn(&mut Context) -> Handled + Send + Sync + 'static,

@@ -58,8 +58,8 @@ pub(crate) struct Row {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Pauses(pub(crate) BTreeMap<String, Row>);
 
-/// The pauses of the measured ones of `happened`, by the gaps that overlap them; when a node is back, only what of a gap comes
-/// after that, since before it is what its absence did. Of a partition without a gap that is worth
+/// The pauses of the measured ones of `happened`, by the gaps that overlap them; when a node is back, only what of a
+/// gap comes after that, since before it is what its absence did. Of a partition without a gap that is worth
 /// mentioning, which is one of `least_ms`, nothing is known but that.
 pub(crate) fn pauses(
     happened: &[Happened],

@@ -1,4 +1,4 @@
-//! [`Schedule`]: what is done to a cluster, in which order; decided by a seed alone. Pure.
+//! [`schedule`]: what is done to a cluster, in which order; decided by a seed alone. Pure.
 
 use std::fmt;
 use std::time::Duration;
@@ -28,7 +28,7 @@ pub(crate) enum Kind {
     Stop,
     /// One node after the other.
     RollingRestart,
-    /// A node is added, and goes at the end of the next event.
+    /// A node is added, which goes again at the end of the event.
     Add,
     /// The broker is stopped and started again.
     BrokerRestart,

@@ -19,8 +19,8 @@ pub(super) enum Remedy {
     Time,
     /// That a broker comes back.
     Contact,
-    /// To try again for a while: a broker does not know the topic. Just after its leader has moved, or it was made, one that is
-    /// behind the others says so; where it goes on, it was deleted.
+    /// To try again for a while: a broker does not know the topic. Just after its leader has moved, or it was made, one
+    /// that is behind the others says so; where it goes on, it was deleted.
     News,
     /// Nothing that we can do.
     None,

@@ -2,8 +2,9 @@
 //! simulation.
 //!
 //! What the ports ask for becomes requests (`wire`) to a [`BrokerPort`], which take their time and are repeated as a Kafka
-//! client repeats them: `transaction` carries out commits by way of a `producer`, `source` reads ahead. Each await is a point at
-//! which a node can be killed; a commit that is dropped there leaves its transaction open, as a real crash does.
+//! client repeats them: `transaction` carries out commits by way of a `producer`, `source` reads ahead. Each await is a
+//! point at which a node can be killed; a commit that is dropped there leaves its transaction open, as a real crash
+//! does.
 //!
 //! Deterministic: on a current-thread tokio runtime with paused time, the same seed, clock and calls give the same run. That
 //! forbids here what tokio leaves to its own dice: `select!` without `biased`, and several receivers of one `watch`.

@@ -1,4 +1,5 @@
-//! [`Process`]: what can happen to a process that lives on the memory ports: it freezes, or dies, wherever it meets the world.
+//! [`Process`]: what can happen to a process that lives on the memory ports: it freezes, or dies, wherever it meets the
+//! world.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
@@ -11,9 +12,9 @@ use tanist_actors::port::{
 use tanist_cluster::{Millis, ShardId};
 use tokio::sync::Notify;
 
-/// A process. It passes a point before and after each request to the broker, before and after each write to a store, and after
-/// each wait. While it is frozen it stands there. Once it is dead it never gets further, and changes nothing in the world any
-/// more, whoever still polls it: so it dies at exactly that point.
+/// A process. It passes a point before and after each request to the broker, before and after each write to a store,
+/// and after each wait. While it is frozen it stands there. Once it is dead it never gets further, and changes nothing
+/// in the world any more, whoever still polls it: so it dies at exactly that point.
 #[derive(Debug, Default)]
 pub(crate) struct Process {
     fate: Mutex<Fate>,

@@ -104,8 +104,8 @@ impl Board {
         self.entries().others.clone()
     }
 
-    /// Whether what is active here is so nowhere else. Not after this node was frozen, or cut off from the broker, for so long
-    /// that others may have put somebody in its place of which it has not read yet.
+    /// Whether what is active here is so nowhere else. Not after this node was frozen, or cut off from the broker, for
+    /// so long that others may have put somebody in its place of which it has not read yet.
     pub fn is_sure(&self) -> bool {
         self.clock.elapsed() < self.entries().sure_until
     }

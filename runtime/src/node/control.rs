@@ -17,8 +17,8 @@ use tokio::sync::Notify;
 /// Records that are pulled at a time.
 const BATCH_RECORDS: usize = 500;
 /// A plan for ten thousand shards has up to a megabyte, which is as much as Kafka takes of a record by default. And Kafka
-/// compacts no segment that is still written to: by default one is until it has a gigabyte or is a week old, and whoever joins
-/// would read all of it. No segment may be smaller than a record.
+/// compacts no segment that is still written to: by default one is until it has a gigabyte or is a week old, and
+/// whoever joins would read all of it. No segment may be smaller than a record.
 const CONFIG: [(&str, &str); 4] = [
     ("cleanup.policy", "compact"),
     ("max.message.bytes", "8388608"),

@@ -130,8 +130,8 @@ impl TestApp {
     }
 
     /// Lets the app work until it has taken in all that was sent, and all that it sent to itself, and has committed it, and
-    /// until the nodes that live have shared out all shards, and their copies are complete. Virtual time goes on meanwhile, by
-    /// fractions of a second, or by seconds where a node has to be missed first.
+    /// until the nodes that live have shared out all shards, and their copies are complete. Virtual time goes on
+    /// meanwhile, by fractions of a second, or by seconds where a node has to be missed first.
     ///
     /// # Panics
     /// If it does not come to that within two minutes of virtual time: then something waits that nobody brings. A shard

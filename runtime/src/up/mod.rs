@@ -2,7 +2,8 @@
 //!
 //! The way of an order: a key, or a request of another terminal, becomes an [`Order`]; [`LocalCluster`] carries it out on
 //! a process, if the table in `order` allows it. What happens comes back as facts: a child that ended, what `watch` has
-//! read from a node. They are folded into a [`View`], which becomes a `screen` that is drawn, or lines of text (`face`). [`Host`] holds it all together.
+//! read from a node. They are folded into a [`View`], which becomes a `screen` that is drawn, or lines of text
+//! (`face`). [`Host`] holds it all together.
 //!
 //! `parent` is the other side: how a node ends when whoever started it does.
 

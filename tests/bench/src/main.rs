@@ -1,11 +1,11 @@
 //! Benchmarks: Tanist beside a raw librdkafka loop that does the same work without any framework, as good as one can
 //! write it.
 //!
-//! A driver ([`orders_count`], [`restore`], [`latency`]; [`all`]) starts a broker as a process of its own ([`server`]), fills the topics
-//! ([`load`]), and runs every contestant as a child process ([`contest`]), of which the system tells CPU and memory
-//! ([`measured`]); then it reads what the contestant wrote and fails it when that is wrong. The loops: [`counting`] per
-//! account from input that is keyed already, [`regrouping`] with a repartition topic in between, [`restoring`] a table
-//! from its changelog.
+//! A driver ([`orders_count`], [`restore`], [`latency`]; [`all`]) starts a broker as a process of its own ([`server`]),
+//! fills the topics ([`load`]), and runs every contestant as a child process ([`contest`]), of which the system tells
+//! CPU and memory ([`measured`]); then it reads what the contestant wrote and fails it when that is wrong. The loops:
+//! [`counting`] per account from input that is keyed already, [`regrouping`] with a repartition topic in between,
+//! [`restoring`] a table from its changelog.
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,

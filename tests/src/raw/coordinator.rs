@@ -39,7 +39,8 @@ impl RawClient {
         self.call(version, &request)
     }
 
-    /// Takes over a transactional id, however long its former transaction takes to end, and returns the producer's id and epoch.
+    /// Takes over a transactional id, however long its former transaction takes to end, and returns the producer's id
+    /// and epoch.
     pub fn fence(&mut self, transactional_id: &str) -> (i64, i16) {
         self.await_coordinator(transactional_id);
         poll_until("the producer id", || {

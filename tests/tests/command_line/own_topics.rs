@@ -8,7 +8,8 @@ use super::{CATCH_UP, orders};
 
 const CONTROL: &str = "orders.control";
 const STARTS: usize = 4;
-/// Of one node: its `Join`, its producers, and the plan. And what the last tombstone is for: the end of a log is not compacted.
+/// Of one node: its `Join`, its producers, and the plan. And what the last tombstone is for: the end of a log is not
+/// compacted.
 const COUNTS: usize = 4;
 
 fn now() -> Millis {

@@ -1,5 +1,5 @@
-//! What the transaction coordinator answers, number by number: in the versions that librdkafka speaks, and in the first ones that
-//! know `PRODUCER_FENCED`.
+//! What the transaction coordinator answers, number by number: in the versions that librdkafka speaks, and in the first
+//! ones that know `PRODUCER_FENCED`.
 
 use tanist_tests::broker::TestBroker;
 use tanist_tests::raw::{RawClient, batch, poll_until};

@@ -17,8 +17,9 @@ enum Fate {
 }
 
 impl Partition {
-    /// Compacts what is below the last stable offset, but never the last batch: it stands for Kafka's active segment, and keeps the
-    /// end of the log in sight of readers. Tombstones and markers stay for `delete_retention` after they were first met.
+    /// Compacts what is below the last stable offset, but never the last batch: it stands for Kafka's active segment,
+    /// and keeps the end of the log in sight of readers. Tombstones and markers stay for `delete_retention` after they
+    /// were first met.
     pub(crate) fn compact(&mut self, delete_retention: Millis, now: Millis) -> Result<()> {
         let bound = self
             .batches

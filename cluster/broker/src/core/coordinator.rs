@@ -7,8 +7,8 @@ use super::{Committed, Core, Millis, Outcome, Producer, TopicPartition, Transact
 use crate::error::{BrokerError, Result};
 
 impl Core {
-    /// Gives a producer its id and epoch. With a transactional id this shuts out whoever had it before; while a transaction of
-    /// the former is open it is aborted, and the answer is `ConcurrentTransactions`: ask again.
+    /// Gives a producer its id and epoch. With a transactional id this shuts out whoever had it before; while a
+    /// transaction of the former is open it is aborted, and the answer is `ConcurrentTransactions`: ask again.
     pub(crate) fn init_producer(
         &mut self,
         transactional_id: Option<&str>,

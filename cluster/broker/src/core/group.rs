@@ -1,12 +1,13 @@
-//! A group's committed offsets, those of open transactions kept apart until their marker. Members and generations have their place
-//! here once consumer groups come.
+//! A group's committed offsets, those of open transactions kept apart until their marker. Members and generations have
+//! their place here once consumer groups come.
 
 use std::collections::BTreeMap;
 
 use super::{Committed, Millis, TopicPartition};
 use crate::error::{BrokerError, Result};
 
-/// An offset with the order in which it was written, which decides between a plain commit and one that its marker brings later.
+/// An offset with the order in which it was written, which decides between a plain commit and one that its marker
+/// brings later.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Written {
     pub(crate) committed: Committed,

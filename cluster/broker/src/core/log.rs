@@ -105,7 +105,8 @@ impl Core {
         Ok(offset)
     }
 
-    /// A batch may open a transaction in a partition only if the coordinator knows of it; otherwise nothing would ever end it there.
+    /// A batch may open a transaction in a partition only if the coordinator knows of it; otherwise nothing would ever
+    /// end it there.
     fn verify_transaction(
         &mut self,
         topic: &str,
@@ -158,7 +159,8 @@ impl Core {
         self.partition(topic, partition)?.find(spec, isolation)
     }
 
-    /// Moves the start of a partition's log up to `offset`, or to its end. Topics that are only compacted refuse, as in Kafka.
+    /// Moves the start of a partition's log up to `offset`, or to its end. Topics that are only compacted refuse, as in
+    /// Kafka.
     pub(crate) fn delete_records(
         &mut self,
         topic: &str,

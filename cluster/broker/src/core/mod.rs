@@ -1,8 +1,8 @@
-//! The log as a value: every call is a function of what is stored, of its arguments and of the time that it is told. No clock, no
-//! thread, no socket; nothing whose order is not sorted reaches a result.
+//! The log as a value: every call is a function of what is stored, of its arguments and of the time that it is told. No
+//! clock, no thread, no socket; nothing whose order is not sorted reaches a result.
 //!
-//! `topic` → `partition` → `batch` hold the records, `producer` and `transaction` decide who may write them, `group` keeps the
-//! offsets, `compaction` forgets.
+//! `topic` → `partition` → `batch` hold the records, `producer` and `transaction` decide who may write them, `group`
+//! keeps the offsets, `compaction` forgets.
 
 mod batch;
 mod compaction;

@@ -89,7 +89,8 @@ impl Partition {
             .is_some_and(|state| state.epoch == producer.epoch && state.transaction_start.is_some())
     }
 
-    /// Appends a checked batch and returns the offset of its first record; a batch that is here already is not appended again.
+    /// Appends a checked batch and returns the offset of its first record; a batch that is here already is not appended
+    /// again.
     pub(crate) fn append(&mut self, batch: &Incoming, now: Millis) -> Result<i64> {
         let header = &batch.header;
         let base = self.end;
@@ -161,8 +162,8 @@ impl Partition {
             .any(|aborted| aborted.producer_id == producer.id && aborted.first_offset <= batch.base)
     }
 
-    /// Where reading stops. A batch that reaches beyond it stays hidden as a whole: where the log's start was moved into a batch of an
-    /// open transaction, the last stable offset lies within that batch.
+    /// Where reading stops. A batch that reaches beyond it stays hidden as a whole: where the log's start was moved
+    /// into a batch of an open transaction, the last stable offset lies within that batch.
     fn readable_end(&self, isolation: Isolation) -> i64 {
         match isolation {
             Isolation::ReadUncommitted => self.end,
@@ -175,7 +176,8 @@ impl Partition {
         self.batches.partition_point(|batch| batch.last < offset)
     }
 
-    /// The stored batches from the one with `offset` on, up to `max_bytes`; the first one whole, however large, if `at_least_one`.
+    /// The stored batches from the one with `offset` on, up to `max_bytes`; the first one whole, however large, if
+    /// `at_least_one`.
     pub(crate) fn slice(
         &self,
         offset: i64,
@@ -328,8 +330,8 @@ impl Partition {
         Ok(self.start)
     }
 
-    /// Drops from the front what is older than `retention` or makes the log larger than `retention_bytes`; nothing of or behind an
-    /// open transaction.
+    /// Drops from the front what is older than `retention` or makes the log larger than `retention_bytes`; nothing of
+    /// or behind an open transaction.
     pub(crate) fn retain(
         &mut self,
         retention: Option<Millis>,

@@ -21,8 +21,8 @@ fn is_due(next: &mut Option<Millis>, interval: Millis, now: Millis) -> bool {
 }
 
 impl Core {
-    /// Lets time pass. The checks for overdue transactions, retention and compaction each have their interval, which begins with
-    /// the first tick.
+    /// Lets time pass. The checks for overdue transactions, retention and compaction each have their interval, which
+    /// begins with the first tick.
     pub(crate) fn tick(&mut self, now: Millis) {
         self.complete_due(now);
         if is_due(

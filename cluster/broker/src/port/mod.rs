@@ -1,5 +1,5 @@
-//! The broker in the same process: synchronous calls on the time of the caller, for test drivers and simulations. The same calls at
-//! the same times give the same answers, always.
+//! The broker in the same process: synchronous calls on the time of the caller, for test drivers and simulations. The
+//! same calls at the same times give the same answers, always.
 
 mod call;
 mod producer;
@@ -30,8 +30,8 @@ pub struct Stamp {
     pub transactional: bool,
 }
 
-/// A handle on a broker in the same process; clones share it. Every call bears the client id of its handle, by which faults find it,
-/// and takes the time of the caller, which must never go back.
+/// A handle on a broker in the same process; clones share it. Every call bears the client id of its handle, by which
+/// faults find it, and takes the time of the caller, which must never go back.
 #[derive(Clone)]
 pub struct BrokerPort {
     hub: Arc<Hub>,
@@ -79,8 +79,8 @@ impl BrokerPort {
         self.hub.set_mode(Mode::Paused);
     }
 
-    /// From now on calls find nobody (`NetworkException`). What is stored stays. A broker with a port of its own is stopped by
-    /// [`EmbeddedBroker::stop`](crate::EmbeddedBroker::stop), which closes that too.
+    /// From now on calls find nobody (`NetworkException`). What is stored stays. A broker with a port of its own is
+    /// stopped by [`EmbeddedBroker::stop`](crate::EmbeddedBroker::stop), which closes that too.
     pub fn stop(&self) {
         self.hub.set_mode(Mode::Stopped);
     }
@@ -90,16 +90,16 @@ impl BrokerPort {
         self.hub.set_mode(Mode::Running);
     }
 
-    /// Lets time pass: aborts overdue transactions, writes delayed markers, does requests that were put off, deletes and compacts.
-    /// Nothing passes while the broker is paused or stopped.
+    /// Lets time pass: aborts overdue transactions, writes delayed markers, does requests that were put off, deletes
+    /// and compacts. Nothing passes while the broker is paused or stopped.
     pub fn tick(&self, now: Millis) {
         if self.hub.mode() == Mode::Running {
             self.hub.tick(now);
         }
     }
 
-    /// Changes with everything that a waiting reader might wait for. Tokio wakes several receivers of it in an order of its own: who has
-    /// to be deterministic keeps one.
+    /// Changes with everything that a waiting reader might wait for. Tokio wakes several receivers of it in an order of
+    /// its own: who has to be deterministic keeps one.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.hub.changes()
     }
@@ -161,9 +161,9 @@ impl BrokerPort {
         self.look(ApiKey::Metadata, now, |core| core.describe_topic(name))
     }
 
-    /// Gives a producer its id and epoch. With a transactional id this fences whoever had it before: its open transaction is aborted
-    /// and the answer is `ConcurrentTransactions`, as in Kafka; call again. `current` is what the caller is, if it wants to stay the
-    /// same producer with a new epoch.
+    /// Gives a producer its id and epoch. With a transactional id this fences whoever had it before: its open
+    /// transaction is aborted and the answer is `ConcurrentTransactions`, as in Kafka; call again. `current` is what
+    /// the caller is, if it wants to stay the same producer with a new epoch.
     pub fn init_producer(
         &self,
         transactional_id: Option<&str>,
@@ -191,7 +191,8 @@ impl BrokerPort {
         })
     }
 
-    /// Lets a group's offsets join the transaction; must precede [`commit_offsets_in_transaction`](Self::commit_offsets_in_transaction).
+    /// Lets a group's offsets join the transaction; must precede
+    /// [`commit_offsets_in_transaction`](Self::commit_offsets_in_transaction).
     pub fn add_offsets(
         &self,
         transactional_id: &str,
@@ -241,8 +242,8 @@ impl BrokerPort {
         })
     }
 
-    /// Appends records as one batch and returns the offset of the first. With a stamp a batch that comes again is recognised, and gets
-    /// the offset that it has.
+    /// Appends records as one batch and returns the offset of the first. With a stamp a batch that comes again is
+    /// recognised, and gets the offset that it has.
     pub fn append(
         &self,
         partition: &TopicPartition,
@@ -262,8 +263,8 @@ impl BrokerPort {
         })
     }
 
-    /// Decoded records from `offset` on, whole batches until there are `max_records`. At the end of what the isolation allows there
-    /// are none.
+    /// Decoded records from `offset` on, whole batches until there are `max_records`. At the end of what the isolation
+    /// allows there are none.
     pub fn fetch(
         &self,
         partition: &TopicPartition,
@@ -322,8 +323,8 @@ impl BrokerPort {
         })
     }
 
-    /// What a group has committed for a partition. `stable` refuses with `UnstableOffsetCommit` while a transaction with an offset for
-    /// it is open.
+    /// What a group has committed for a partition. `stable` refuses with `UnstableOffsetCommit` while a transaction
+    /// with an offset for it is open.
     pub fn committed_offset(
         &self,
         group: &str,

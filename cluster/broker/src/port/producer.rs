@@ -6,8 +6,8 @@ use super::{BrokerPort, Stamp};
 use crate::core::{Committed, Millis, NewRecord, Outcome, Producer, TopicPartition};
 use crate::error::Result;
 
-/// A transactional producer in the same process. A transaction begins with the first record or offset. A call that got no answer may
-/// be made again: what took effect already is recognised.
+/// A transactional producer in the same process. A transaction begins with the first record or offset. A call that got
+/// no answer may be made again: what took effect already is recognised.
 #[derive(Debug)]
 pub struct TransactionalProducer {
     port: BrokerPort,

@@ -1,4 +1,5 @@
-//! One client's connection: its requests one after the other, as Kafka does it, each under the faults that are ordered for it.
+//! One client's connection: its requests one after the other, as Kafka does it, each under the faults that are ordered
+//! for it.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

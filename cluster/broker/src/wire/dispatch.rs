@@ -8,8 +8,8 @@ use super::request::{ProtocolError, Request};
 use super::{Turn, api_groups, api_log, api_topics, api_transactions};
 use crate::error::BrokerError;
 
-/// What is spoken, from the lowest to the highest version: the ranges in which librdkafka 2.12 and this broker meet. Transactions
-/// stay below the versions of KIP-890 (Produce 12, EndTxn 5), fetches below those that name topics by id.
+/// What is spoken, from the lowest to the highest version: the ranges in which librdkafka 2.12 and this broker meet.
+/// Transactions stay below the versions of KIP-890 (Produce 12, EndTxn 5), fetches below those that name topics by id.
 pub(super) const VERSIONS: &[(ApiKey, i16, i16)] = &[
     (ApiKey::Produce, 3, 11),
     (ApiKey::Fetch, 4, 12),
@@ -125,7 +125,8 @@ fn produce(turn: &mut Turn<'_>, request: &Request) -> Result<Option<Bytes>, Prot
 
 fn api_versions(refusal: Option<BrokerError>) -> ApiVersionsResponse {
     let spoken = VERSIONS.iter().map(|&(api, min, max)| {
-        // Kafka says so too (KAFKA-18659): librdkafka takes the lowest Produce version for a sign of what it may compress with.
+        // Kafka says so too (KAFKA-18659): librdkafka takes the lowest Produce version for a sign of what it may
+        // compress with.
         let min = if api == ApiKey::Produce { 0 } else { min };
         ApiVersion::default()
             .with_api_key(api as i16)

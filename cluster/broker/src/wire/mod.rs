@@ -1,5 +1,5 @@
-//! Kafka's protocol on TCP. `connection` reads a request, `dispatch` decodes it, one of the `api_*` files answers it by calls on
-//! the core, and `server` is the thread on which all this happens.
+//! Kafka's protocol on TCP. `connection` reads a request, `dispatch` decodes it, one of the `api_*` files answers it by
+//! calls on the core, and `server` is the thread on which all this happens.
 
 mod api_groups;
 mod api_log;

@@ -1,5 +1,5 @@
-//! How a life ends: when the inputs are read to their ends, or the operator says so. Its shards go elsewhere, its workers commit
-//! what they have finished (by new producers if they must), and it says that it has left.
+//! How a life ends: when the inputs are read to their ends, or the operator says so. Its shards go elsewhere, its
+//! workers commit what they have finished (by new producers if they must), and it says that it has left.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

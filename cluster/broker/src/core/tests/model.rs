@@ -389,7 +389,8 @@ impl Model {
         );
     }
 
-    /// Reads raw batches as Kafka's clients do: with the list of aborted transactions, and markers that end them; in fetches of any size.
+    /// Reads raw batches as Kafka's clients do: with the list of aborted transactions, and markers that end them; in
+    /// fetches of any size.
     fn by_client(&self, from: i64, bounds: Bounds) -> Vec<String> {
         let mut seen = Vec::new();
         let mut position = from;
