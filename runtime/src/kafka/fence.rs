@@ -4,24 +4,20 @@
 //! Speaks to the brokers over connections of its own, in the clear (`InitProducerId` 4: Apache Kafka 2.7 and later).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::io;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use bytes::{Buf, BytesMut};
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::{
-    FindCoordinatorRequest, InitProducerIdRequest, ProducerId, RequestHeader, ResponseHeader,
-    TransactionalId as WireId,
+    FindCoordinatorRequest, InitProducerIdRequest, ProducerId, TransactionalId as WireId,
 };
-use kafka_protocol::protocol::{
-    Decodable, Encodable, HeaderVersion, Request, StrBytes, encode_request_header_into_buffer,
-};
+use kafka_protocol::protocol::StrBytes;
 use tanist_cluster::TransactionalId;
 
 use super::clock::Deadline;
+use super::connection::{Address, Connection, address, at_least_a_little};
 
 /// `FindCoordinator` asks for a group or for a transactional id.
 const OF_TRANSACTIONS: i8 = 1;
@@ -29,10 +25,6 @@ const FIND_COORDINATOR: i16 = 2;
 const INIT_PRODUCER_ID: i16 = 4;
 /// While a transaction is being rolled back, or its coordinator is starting.
 const RETRY_PAUSE: Duration = Duration::from_millis(1);
-/// How long one address may take to accept a connection: that of a machine that is gone says nothing at all.
-const CONNECT: Duration = Duration::from_secs(1);
-/// No answer to these requests is larger.
-const MAX_ANSWER_BYTES: usize = 1 << 20;
 
 /// Why producers could not be fenced.
 #[derive(Debug, thiserror::Error)]
@@ -48,9 +40,6 @@ pub(super) enum FenceError {
     Refused(TransactionalId, ResponseError),
 }
 
-/// Where a broker listens.
-type Address = (String, u16);
-
 /// Fences the producers of `ids`: when it returns, what they had open has been rolled back and they can write nothing
 /// more.
 pub(super) fn fence(
@@ -63,7 +52,7 @@ pub(super) fn fence(
     let Some(first) = ids.first() else {
         return Ok(());
     };
-    let mut any = Connection::to_any(brokers, first, deadline)?;
+    let mut any = connect_to_any(brokers, first, deadline)?;
     loop {
         let (coordinators, mut retry) = find_coordinators(&mut any, left)?;
         let answers: Vec<_> = thread::scope(|scope| {
@@ -93,6 +82,36 @@ pub(super) fn fence(
         left = retry.into_keys().collect();
         thread::sleep(RETRY_PAUSE);
     }
+}
+
+/// A connection to whichever of `brokers` answers first, here to a question for the coordinator of `id`: to wait for one that is gone, or
+/// frozen, would take all the time there is.
+fn connect_to_any(
+    brokers: &str,
+    id: &TransactionalId,
+    deadline: Deadline,
+) -> io::Result<Connection> {
+    let (sender, answers) = mpsc::channel();
+    for broker in brokers.split(',') {
+        let (broker, id, sender) = (broker.to_owned(), id.clone(), sender.clone());
+        let ask = move || {
+            let mut connection = Connection::to(&address(&broker)?, deadline)?;
+            connection.send(&coordinator_of(&id), FIND_COORDINATOR)?;
+            connection.receive::<FindCoordinatorRequest>(FIND_COORDINATOR)?;
+            Ok(connection)
+        };
+        // Nobody waits for the slower ones, which end by the deadline.
+        thread::Builder::new().spawn(move || sender.send(ask()))?;
+    }
+    drop(sender);
+    let mut last = io::Error::other("no address of a broker answered");
+    while let Ok(answer) = answers.recv_timeout(at_least_a_little(deadline)) {
+        match answer {
+            Ok(connection) => return Ok(connection),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
 }
 
 /// Ids that have to be asked for again, and why.
@@ -182,128 +201,4 @@ fn is_retriable(error: ResponseError) -> bool {
             | ResponseError::CoordinatorNotAvailable
             | ResponseError::NotCoordinator
     )
-}
-
-/// A connection to a broker on which requests are answered in their order.
-struct Connection {
-    stream: TcpStream,
-    next_id: i32,
-}
-
-impl Connection {
-    /// To whichever of `brokers` answers first, here a question for the coordinator of `id`: to wait for one that is gone, or
-    /// frozen, would take all the time there is.
-    fn to_any(brokers: &str, id: &TransactionalId, deadline: Deadline) -> io::Result<Self> {
-        let (sender, answers) = mpsc::channel();
-        for broker in brokers.split(',') {
-            let (broker, id, sender) = (broker.to_owned(), id.clone(), sender.clone());
-            let ask = move || {
-                let mut connection = Self::to(&address(&broker)?, deadline)?;
-                connection.send(&coordinator_of(&id), FIND_COORDINATOR)?;
-                connection.receive::<FindCoordinatorRequest>(FIND_COORDINATOR)?;
-                Ok(connection)
-            };
-            // Nobody waits for the slower ones, which end by the deadline.
-            thread::Builder::new().spawn(move || sender.send(ask()))?;
-        }
-        drop(sender);
-        let mut last = io::Error::other("no address of a broker answered");
-        while let Ok(answer) = answers.recv_timeout(at_least_a_little(deadline)) {
-            match answer {
-                Ok(connection) => return Ok(connection),
-                Err(error) => last = error,
-            }
-        }
-        Err(last)
-    }
-
-    fn to((host, port): &Address, deadline: Deadline) -> io::Result<Self> {
-        let mut last = io::Error::other(format!("{host} has no address"));
-        for address in (host.as_str(), *port).to_socket_addrs()? {
-            match TcpStream::connect_timeout(&address, at_least_a_little(deadline).min(CONNECT)) {
-                Ok(stream) => {
-                    stream.set_nodelay(true)?;
-                    stream.set_read_timeout(Some(at_least_a_little(deadline)))?;
-                    stream.set_write_timeout(Some(at_least_a_little(deadline)))?;
-                    return Ok(Self { stream, next_id: 0 });
-                }
-                Err(error) => last = error,
-            }
-        }
-        Err(last)
-    }
-
-    fn send<R: Request + Encodable>(&mut self, request: &R, version: i16) -> io::Result<()> {
-        let header = RequestHeader::default()
-            .with_request_api_key(R::KEY)
-            .with_request_api_version(version)
-            .with_correlation_id(self.next_id)
-            .with_client_id(Some(StrBytes::from_static_str("tanist-fence")));
-        self.next_id += 1;
-        let mut body = BytesMut::new();
-        encode_request_header_into_buffer(&mut body, &header).map_err(io::Error::other)?;
-        request
-            .encode(&mut body, version)
-            .map_err(io::Error::other)?;
-        let mut frame = (body.len() as u32).to_be_bytes().to_vec();
-        frame.extend_from_slice(&body);
-        self.stream.write_all(&frame)
-    }
-
-    /// The answer to the first request that has not been answered yet.
-    fn receive<R: Request>(&mut self, version: i16) -> io::Result<R::Response> {
-        let mut size = [0; 4];
-        self.stream.read_exact(&mut size)?;
-        let size = u32::from_be_bytes(size) as usize;
-        if size > MAX_ANSWER_BYTES {
-            return Err(io::Error::other(format!(
-                "an answer of {size} bytes: no Kafka broker?"
-            )));
-        }
-        let mut frame = BytesMut::zeroed(size);
-        self.stream.read_exact(&mut frame)?;
-        let header_version = R::Response::header_version(version);
-        ResponseHeader::decode(&mut frame, header_version).map_err(io::Error::other)?;
-        let answer = R::Response::decode(&mut frame, version).map_err(io::Error::other)?;
-        match frame.remaining() {
-            0 => Ok(answer),
-            more => Err(io::Error::other(format!(
-                "an answer with {more} bytes too many"
-            ))),
-        }
-    }
-}
-
-/// A socket takes no time-out of zero.
-fn at_least_a_little(deadline: Deadline) -> Duration {
-    deadline.remaining().max(Duration::from_millis(1))
-}
-
-/// Reads `host:port`, with or without a protocol before it, as librdkafka does.
-fn address(broker: &str) -> io::Result<Address> {
-    let broker = broker.trim();
-    let broker = broker.split_once("://").map_or(broker, |(_, rest)| rest);
-    let (host, port) = broker.rsplit_once(':').unwrap_or((broker, "9092"));
-    let port = port
-        .parse()
-        .map_err(|_| io::Error::other(format!("{broker}: {port:?} is not a port")))?;
-    Ok((host.trim_matches(['[', ']']).to_owned(), port))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_address_is_read_as_librdkafka_reads_it() {
-        for (text, host, port) in [
-            ("localhost:9092", "localhost", 9092),
-            (" PLAINTEXT://k1.example:19092", "k1.example", 19092),
-            ("[::1]:9093", "::1", 9093),
-            ("kafka", "kafka", 9092),
-        ] {
-            assert_eq!(address(text).unwrap(), (host.to_owned(), port), "{text}");
-        }
-        assert!(address("localhost:no").is_err());
-    }
 }

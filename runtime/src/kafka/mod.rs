@@ -13,6 +13,7 @@
 mod admin;
 mod ask;
 mod clock;
+mod connection;
 mod consumer;
 mod context;
 mod error;

@@ -1,0 +1,123 @@
+//! [`Connection`]: a connection to a broker of our own, without librdkafka, in the clear.
+
+use std::io::{self, Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use kafka_protocol::messages::{RequestHeader, ResponseHeader};
+use kafka_protocol::protocol::{
+    Decodable, Encodable, HeaderVersion, Request, StrBytes, encode_request_header_into_buffer,
+};
+
+use super::clock::Deadline;
+
+/// How long one address may take to accept a connection: that of a machine that is gone says nothing at all.
+const CONNECT: Duration = Duration::from_secs(1);
+/// No answer to these requests is larger.
+const MAX_ANSWER_BYTES: usize = 1 << 20;
+
+/// Where a broker listens.
+pub(super) type Address = (String, u16);
+
+/// A connection to a broker on which requests are answered in their order.
+pub(super) struct Connection {
+    stream: TcpStream,
+    next_id: i32,
+}
+
+impl Connection {
+    pub(super) fn to((host, port): &Address, deadline: Deadline) -> io::Result<Self> {
+        let mut last = io::Error::other(format!("{host} has no address"));
+        for address in (host.as_str(), *port).to_socket_addrs()? {
+            match TcpStream::connect_timeout(&address, at_least_a_little(deadline).min(CONNECT)) {
+                Ok(stream) => {
+                    stream.set_nodelay(true)?;
+                    stream.set_read_timeout(Some(at_least_a_little(deadline)))?;
+                    stream.set_write_timeout(Some(at_least_a_little(deadline)))?;
+                    return Ok(Self { stream, next_id: 0 });
+                }
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    pub(super) fn send<R: Request + Encodable>(
+        &mut self,
+        request: &R,
+        version: i16,
+    ) -> io::Result<()> {
+        let header = RequestHeader::default()
+            .with_request_api_key(R::KEY)
+            .with_request_api_version(version)
+            .with_correlation_id(self.next_id)
+            .with_client_id(Some(StrBytes::from_static_str("tanist-fence")));
+        self.next_id += 1;
+        let mut body = BytesMut::new();
+        encode_request_header_into_buffer(&mut body, &header).map_err(io::Error::other)?;
+        request
+            .encode(&mut body, version)
+            .map_err(io::Error::other)?;
+        let mut frame = (body.len() as u32).to_be_bytes().to_vec();
+        frame.extend_from_slice(&body);
+        self.stream.write_all(&frame)
+    }
+
+    /// The answer to the first request that has not been answered yet.
+    pub(super) fn receive<R: Request>(&mut self, version: i16) -> io::Result<R::Response> {
+        let mut size = [0; 4];
+        self.stream.read_exact(&mut size)?;
+        let size = u32::from_be_bytes(size) as usize;
+        if size > MAX_ANSWER_BYTES {
+            return Err(io::Error::other(format!(
+                "an answer of {size} bytes: no Kafka broker?"
+            )));
+        }
+        let mut frame = BytesMut::zeroed(size);
+        self.stream.read_exact(&mut frame)?;
+        let header_version = R::Response::header_version(version);
+        ResponseHeader::decode(&mut frame, header_version).map_err(io::Error::other)?;
+        let answer = R::Response::decode(&mut frame, version).map_err(io::Error::other)?;
+        match frame.remaining() {
+            0 => Ok(answer),
+            more => Err(io::Error::other(format!(
+                "an answer with {more} bytes too many"
+            ))),
+        }
+    }
+}
+
+/// A socket takes no time-out of zero.
+pub(super) fn at_least_a_little(deadline: Deadline) -> Duration {
+    deadline.remaining().max(Duration::from_millis(1))
+}
+
+/// Reads `host:port`, with or without a protocol before it, as librdkafka does.
+pub(super) fn address(broker: &str) -> io::Result<Address> {
+    let broker = broker.trim();
+    let broker = broker.split_once("://").map_or(broker, |(_, rest)| rest);
+    let (host, port) = broker.rsplit_once(':').unwrap_or((broker, "9092"));
+    let port = port
+        .parse()
+        .map_err(|_| io::Error::other(format!("{broker}: {port:?} is not a port")))?;
+    Ok((host.trim_matches(['[', ']']).to_owned(), port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_read_as_librdkafka_reads_it() {
+        for (text, host, port) in [
+            ("localhost:9092", "localhost", 9092),
+            (" PLAINTEXT://k1.example:19092", "k1.example", 19092),
+            ("[::1]:9093", "::1", 9093),
+            ("kafka", "kafka", 9092),
+        ] {
+            assert_eq!(address(text).unwrap(), (host.to_owned(), port), "{text}");
+        }
+        assert!(address("localhost:no").is_err());
+    }
+}
