@@ -1,6 +1,7 @@
 //! [`Client`]: the app's topics for whoever is no agent: generators, and commands of the app's own.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -137,6 +138,22 @@ impl Client {
         move || sender.delivered()
     }
 
+    /// The same, and how many it waits for.
+    pub(crate) fn progress(&self) -> impl Fn() -> Progress + use<> {
+        let sender = self.sender.clone();
+        move || Progress {
+            acknowledged: sender.delivered(),
+            taken: sender.taken(),
+        }
+    }
+
+    /// Until the command is to end.
+    pub(crate) async fn stopped(&self) {
+        let mut wish = self.wish.clone();
+        // An error means that nobody is left who could say so: that is a wish, too.
+        let _ = wish.wait_for(|wish| *wish != Wish::Run).await;
+    }
+
     /// True when the command is to end, because somebody pressed Ctrl-C.
     pub fn is_stopping(&self) -> bool {
         *self.wish.borrow() != Wish::Run
@@ -158,6 +175,39 @@ impl Client {
             clock: TokioClock::system(),
             steps: 0,
             wish: self.wish.clone(),
+        }
+    }
+}
+
+/// What became of records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Progress {
+    /// The broker has these.
+    pub(crate) acknowledged: u64,
+    /// Of these, which were to be sent.
+    pub(crate) taken: u64,
+}
+
+impl Progress {
+    /// Some are not acknowledged yet.
+    pub(crate) fn is_waiting(self) -> bool {
+        self.taken > self.acknowledged
+    }
+}
+
+impl fmt::Display for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            acknowledged,
+            taken,
+        } = self;
+        write!(f, "{acknowledged} records are sent and acknowledged")?;
+        match taken - acknowledged {
+            0 => Ok(()),
+            more => write!(
+                f,
+                "; of {more} more it is not known whether they have arrived, since no broker answers"
+            ),
         }
     }
 }

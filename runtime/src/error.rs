@@ -47,6 +47,17 @@ pub enum Error {
     /// There is no node to ask.
     #[error("{0}")]
     NoNode(String),
+    /// All has ended, but not all is known to be committed.
+    #[error("{0}")]
+    NotCommitted(String),
+    /// A signal ended it before it was done; what was done, and what was not.
+    #[error("{text}")]
+    Interrupted {
+        /// The exit code that says which.
+        code: u8,
+        /// What was done, and what was not.
+        text: String,
+    },
     /// Anything else.
     #[error("{0}")]
     Failed(String),
@@ -69,19 +80,42 @@ impl Error {
             | Self::Refused(_) => 2,
             Self::Broker(BrokerError::Unreachable { .. }) => 3,
             Self::NotFound { .. } => 4,
+            Self::NotCommitted(_) => 5,
             Self::NoNode(_) => 6,
+            Self::Interrupted { code, .. } => *code,
         }
     }
 }
 
+/// All exit codes, and what they mean.
+pub(crate) const EXIT_CODES: &[(u8, &str)] = &[
+    (0, "done"),
+    (1, "failed; up: also if every node has ended by itself"),
+    (
+        2,
+        "wrong usage, configuration, declarations or data directory; a node that the others do not let in",
+    ),
+    (3, "no broker answered within --broker-timeout"),
+    (4, "get: the table does not have the key"),
+    (5, "up, worker: ended, but not all is known to be committed"),
+    (
+        6,
+        "get, scan, status, kill and other orders: no node of this app is running here",
+    ),
+    (
+        130,
+        "ended by Ctrl-C before it was done, or by a second one at once",
+    ),
+    (143, "the same by SIGTERM"),
+];
+
 /// For the help of every command.
-pub(crate) const EXIT_CODES: &str = "Exit codes:
-  0  done
-  1  failed
-  2  wrong usage, configuration, declarations or data directory; a node that the others do not let in
-  3  no broker answered within --broker-timeout
-  4  get: the table does not have the key
-  6  get, scan, status: no node of this app is running here";
+pub(crate) fn exit_codes() -> String {
+    let lines = EXIT_CODES
+        .iter()
+        .map(|(code, meaning)| format!("\n{code:>5}  {meaning}"));
+    format!("Exit codes:{}", lines.collect::<String>())
+}
 
 impl From<NodeError> for Error {
     fn from(error: NodeError) -> Self {
@@ -122,5 +156,30 @@ mod tests {
         assert_eq!(code(NodeError::Control(ControlError::Broker(away))), 3);
         assert_eq!(code(NodeError::Broker(refused)), 1);
         assert_eq!(code(NodeError::Faults(Faults(Vec::new()))), 2);
+    }
+
+    #[test]
+    fn the_help_tells_every_exit_code_once() {
+        let mut told: Vec<u8> = EXIT_CODES.iter().map(|(code, _)| *code).collect();
+        assert!(told.is_sorted());
+        told.dedup();
+        assert_eq!(told.len(), EXIT_CODES.len());
+        let text = String::new;
+        for error in [
+            Error::Usage(text()),
+            Error::NotFound {
+                table: text(),
+                key: text(),
+            },
+            Error::NoNode(text()),
+            Error::NotCommitted(text()),
+            Error::Failed(text()),
+            Error::Broker(BrokerError::Unreachable {
+                address: text(),
+                reason: text(),
+            }),
+        ] {
+            assert!(told.contains(&error.exit_code()), "{error:?}");
+        }
     }
 }

@@ -6,6 +6,8 @@ mod brokers;
 mod configuration;
 #[path = "command_line/data_dir.rs"]
 mod data_dir;
+#[path = "command_line/endings.rs"]
+mod endings;
 #[path = "command_line/full_disk.rs"]
 mod full_disk;
 #[path = "command_line/lost.rs"]

@@ -13,7 +13,8 @@ use tanist_actors::port::TokioClock;
 
 use super::Session;
 use super::ask::Asked;
-use super::up::{Local, STOP_WITHIN};
+use super::course::STOP_WITHIN;
+use super::up::Local;
 use crate::app::AppCommand;
 use crate::chaos::{Judge, Judgement, Kind, Pauses, Player, Wanted, pauses, schedule};
 use crate::error::{Error, Result};

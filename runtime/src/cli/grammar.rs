@@ -8,7 +8,7 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, Subcommand
 
 use super::{broker, chaos, get, order, scan, send, status, topology, up, worker};
 use crate::app::{App, AppCommand};
-use crate::error::EXIT_CODES;
+use crate::error::exit_codes;
 use crate::settings::{KAFKA_PREFIX, ROWS};
 
 /// The commands that every app has.
@@ -88,7 +88,7 @@ pub(super) fn grammar(app: &App, own: &[AppCommand], program: Option<&OsString>)
         .disable_help_subcommand(true);
     command = Global::augment_args(Builtin::augment_subcommands(command))
         .about(format!("The stream processing app `{}`", app.id()))
-        .after_help(EXIT_CODES);
+        .after_help(exit_codes());
     let mut local = up::UpArgs::augment_args(Command::new(UP))
         .about("Run a local cluster: broker, nodes and, if the app has one, its generator")
         .after_help(up::EXAMPLES);

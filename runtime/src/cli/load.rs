@@ -63,6 +63,13 @@ impl Load {
         let _ = self.stop.send(Wish::Stop);
     }
 
+    /// Ends it now, whatever it has in hand.
+    pub(super) fn abort(&mut self) {
+        if let Some(task) = self.task.take() {
+            task.abort();
+        }
+    }
+
     /// Whether its end was told.
     pub(super) fn has_ended(&self) -> bool {
         self.task.is_none()

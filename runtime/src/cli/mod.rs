@@ -6,6 +6,7 @@
 mod ask;
 mod broker;
 mod chaos;
+mod course;
 mod encoder;
 mod generate;
 mod get;
@@ -34,9 +35,10 @@ use tokio::sync::watch;
 
 use self::grammar::{Builtin, CHAOS, Global, UP, grammar};
 use self::output::Output;
+use self::signals::Say;
 use self::up::UpArgs;
 use crate::app::{App, AppCommand};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::node::Wish;
 use crate::settings::{CONFIG_VARIABLE, DEFAULT_FILE, Layer, Settings, Source};
 use crate::up::Act;
@@ -92,16 +94,22 @@ fn run(mut app: App, args: Vec<OsString>) -> Result<()> {
     for variable in passed_over {
         tracing::warn!(variable, "there is no setting of this name");
     }
+    let say = chosen.says(output);
     shell::run(async move {
+        let wish = match say {
+            Some(say) => signals::listen(say)?,
+            // What nobody hears ends the process, as it is.
+            None => watch::channel(Wish::Run).1,
+        };
         let session = Session {
             app,
             settings,
             output,
-            wish: signals::listen()?,
+            wish,
             flags: global.settings.0,
             config: global.config,
         };
-        match chosen {
+        let done = match chosen {
             Chosen::Builtin(Builtin::Worker(args)) => worker::run(session, args).await,
             Chosen::Builtin(Builtin::Broker(args)) => broker::run(session, args).await,
             Chosen::Builtin(Builtin::Send(args)) => send::run(session, args).await,
@@ -118,7 +126,13 @@ fn run(mut app: App, args: Vec<OsString>) -> Result<()> {
             Chosen::Up(generator, matches) => up::run(session, generator, &matches).await,
             Chosen::Chaos(generator, matches) => chaos::run(session, generator, &matches).await,
             Chosen::Own(command, matches) => generate::run(session, &command, &matches).await,
+        };
+        if let Err(error @ Error::Interrupted { .. }) = &done {
+            // Without waiting for what was begun on other threads.
+            Output::error(error);
+            process::exit(error.exit_code().into());
         }
+        done
     })
 }
 
@@ -147,6 +161,21 @@ impl Chosen {
     /// True of commands that go on until they are stopped: their log says what happens.
     fn is_service(&self) -> bool {
         matches!(self, Self::Builtin(Builtin::Worker(_) | Builtin::Broker(_)))
+    }
+
+    /// What is said at the first Ctrl-C, and where; none of commands that it ends at once.
+    fn says(&self, output: Output) -> Option<Say> {
+        Some(match self {
+            Self::Builtin(Builtin::Worker(_) | Builtin::Broker(_)) => Say::InLog(
+                "stopping: finishing what is in hand; once more ends the process at once",
+            ),
+            Self::Builtin(Builtin::Send(_)) | Self::Own(..) => Say::Plainly(
+                "stopping: waiting until what is on its way is acknowledged; once more ends it at once",
+            ),
+            Self::Up(..) if self.has_view(output) => Say::InLog(course::STOPPING),
+            Self::Up(..) => Say::Plainly(course::STOPPING),
+            Self::Builtin(_) | Self::Chaos(..) => return None,
+        })
     }
 
     /// Whether it takes the terminal over, where a log would disturb.

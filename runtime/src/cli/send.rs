@@ -1,18 +1,22 @@
 //! `send`: one record, or a file of them.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use clap::Args;
 use flate2::read::MultiGzDecoder;
 use serde_json::Value;
 use tanist_cluster::Millis;
+use tokio::sync::mpsc;
 
 use super::Session;
 use super::encoder::Encoder;
 use super::launch::connect_beside;
 use super::progress::Progress;
+use super::signals::{before_sending, in_vain, interrupted};
 use crate::client::Client;
 use crate::error::{Error, Result};
 
@@ -25,6 +29,13 @@ Examples:
   send orders '{"account_id":"a17","product_id":"p3","amount":2,"price":9.5}'
   send orders some-key '{"account_id":"a17","product_id":"p3","amount":2,"price":9.5}'
   send flights --file flights.jsonl.gz --key-field carrier --timestamp-field scheduled_ms"#;
+
+/// How many lines are taken together, and how many of these may wait.
+const BATCH_LINES: usize = 256;
+const MAX_BATCHES: usize = 4;
+
+/// What lines are read from.
+type Source = Box<dyn Read + Send>;
 
 #[derive(Args)]
 pub(super) struct SendArgs {
@@ -55,22 +66,41 @@ impl SendArgs {
 }
 
 pub(super) async fn run(session: Session, args: SendArgs) -> Result<()> {
-    let kafka = connect_beside(&session.settings).await?;
-    let mut client = Client::open(&kafka, &session.app, session.wish.clone()).await?;
-    client.look_up(&kafka, &args.topic).await?;
+    let wish = session.wish;
+    let open = async {
+        let kafka = connect_beside(&session.settings).await?;
+        let mut client = Client::open(&kafka, &session.app, wish.clone()).await?;
+        client.look_up(&kafka, &args.topic).await?;
+        Ok(client)
+    };
+    let client = before_sending(&wish, &session.settings.broker, open).await?;
     let codec = session.app.topic_codec(&args.topic);
     let encoder = Encoder::new(codec.filter(|_| !args.raw));
     let progress = Progress::new(session.output);
-    let sent = client.acknowledged();
+    let sent = client.progress();
+    // The first line that was not sent, when not all were.
+    let left = Cell::new(None);
     let sending = async {
         match &args.file {
-            Some(path) => send_lines(&client, &args, &encoder, path).await?,
+            Some(path) => send_lines(&client, &args, &encoder, path, &left).await?,
             None => send_one(&client, &args, &encoder).await?,
         }
         client.flush().await
     };
-    progress.during(&sent, sending).await?;
-    progress.finish(sent())
+    let acknowledged = || sent().acknowledged;
+    let is_done = tokio::select! {
+        biased;
+        done = progress.during(&acknowledged, sending) => done.map(|()| left.get().is_none())?,
+        () = in_vain(wish, &sent) => false,
+    };
+    if is_done {
+        return progress.finish(acknowledged());
+    }
+    let mut text = format!("interrupted: {}", sent());
+    if let Some(line) = left.get() {
+        text.push_str(&format!("; line {line} and what follows was not sent"));
+    }
+    Err(interrupted(text))
 }
 
 async fn send_one(client: &Client, args: &SendArgs, encoder: &Encoder) -> Result<()> {
@@ -92,53 +122,107 @@ async fn send_lines(
     args: &SendArgs,
     encoder: &Encoder,
     path: &Path,
+    left: &Cell<Option<u64>>,
 ) -> Result<()> {
-    let mut lines = open(path)?;
-    let mut line = Vec::new();
-    for number in 1_u64.. {
-        let at = |error: String| {
-            let path = path.display();
-            Error::Failed(format!("{path}, line {number}: {error}"))
+    let mut lines = lines(path)?;
+    let mut number = 0;
+    loop {
+        let batch = tokio::select! {
+            biased;
+            () = client.stopped() => {
+                left.set(Some(number + 1));
+                return Ok(());
+            }
+            batch = lines.recv() => batch,
         };
-        line.clear();
-        let read = lines.read_until(b'\n', &mut line)?;
-        if read == 0 || client.is_stopping() {
-            break;
-        }
-        let text = line.trim_ascii();
-        if text.is_empty() {
-            continue;
-        }
-        let (key, timestamp) = fields(text, args).map_err(at)?;
-        let refused = |error: String| at(args.refused(&error));
-        let key = key.map(|key| encoder.key(&key)).transpose();
-        let key = key.map_err(refused)?;
-        let value = encoder.value(text).map_err(refused)?;
-        let (topic, key) = (&args.topic, key.as_deref());
-        client
-            .send_bytes(topic, key, Some(&value), timestamp)
-            .await?;
-        if number % 1024 == 0 {
-            // So that progress can be told.
-            tokio::task::yield_now().await;
+        let Some(batch) = batch else {
+            return Ok(());
+        };
+        for line in batch? {
+            number += 1;
+            left.set(Some(number));
+            if client.is_stopping() {
+                return Ok(());
+            }
+            let at = |error: String| {
+                let path = path.display();
+                Error::Failed(format!("{path}, line {number}: {error}"))
+            };
+            send_line(client, args, encoder, line.trim_ascii(), &at).await?;
+            left.set(None);
         }
     }
-    Ok(())
 }
 
-fn open(path: &Path) -> Result<Box<dyn BufRead>> {
+async fn send_line(
+    client: &Client,
+    args: &SendArgs,
+    encoder: &Encoder,
+    text: &[u8],
+    at: &impl Fn(String) -> Error,
+) -> Result<()> {
+    if text.is_empty() {
+        return Ok(());
+    }
+    let (key, timestamp) = fields(text, args).map_err(at)?;
+    let refused = |error: String| at(args.refused(&error));
+    let key = key.map(|key| encoder.key(&key)).transpose();
+    let key = key.map_err(refused)?;
+    let value = encoder.value(text).map_err(refused)?;
+    let (topic, key) = (&args.topic, key.as_deref());
+    client.send_bytes(topic, key, Some(&value), timestamp).await
+}
+
+/// Some lines, as they came.
+type Batch = Result<Vec<Vec<u8>>>;
+
+/// The lines of a file, read on a thread of its own: whoever waits for one can be interrupted. At the end of the process,
+/// nobody waits for the thread.
+fn lines(path: &Path) -> Result<mpsc::Receiver<Batch>> {
+    let mut file = open(path)?;
+    let (batches, read) = mpsc::channel(MAX_BATCHES);
+    let thread = thread::Builder::new().name("tanist-lines".to_owned());
+    thread.spawn(move || {
+        loop {
+            let batch = batch(&mut file);
+            let is_last = batch.as_ref().map_or(true, Vec::is_empty);
+            if batches.blocking_send(batch.map_err(Error::from)).is_err() || is_last {
+                return;
+            }
+        }
+    })?;
+    Ok(read)
+}
+
+/// As many lines as are there without waiting, but one at least; none at the end.
+fn batch(file: &mut BufReader<Source>) -> std::io::Result<Vec<Vec<u8>>> {
+    let mut batch = Vec::new();
+    while batch.len() < BATCH_LINES {
+        let mut line = Vec::new();
+        if file.read_until(b'\n', &mut line)? == 0 {
+            break;
+        }
+        batch.push(line);
+        if !file.buffer().contains(&b'\n') {
+            break;
+        }
+    }
+    Ok(batch)
+}
+
+fn open(path: &Path) -> Result<BufReader<Source>> {
     if path == Path::new("-") {
-        return Ok(Box::new(BufReader::new(std::io::stdin())));
+        return Ok(BufReader::new(Box::new(std::io::stdin())));
     }
     let file = File::open(path)
         .map_err(|error| Error::Usage(format!("cannot read {}: {error}", path.display())))?;
     let packed = path.extension().is_some_and(|extension| extension == "gz");
-    let bytes: Box<dyn Read> = if packed {
+    let bytes: Source = if packed {
         Box::new(MultiGzDecoder::new(file))
     } else {
         Box::new(file)
     };
-    Ok(Box::new(BufReader::with_capacity(1 << 16, bytes)))
+    Ok(BufReader::with_capacity(1 << 16, bytes))
 }
 
 /// Key and timestamp of a line, as far as fields of it are asked for.
@@ -177,6 +261,8 @@ fn timestamp_of(object: &Value, field: &str) -> Result<Millis, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use serde_json::json;
 
     use super::*;
@@ -191,6 +277,25 @@ mod tests {
                 .unwrap_err()
                 .contains("no field \"k\"")
         );
+    }
+
+    /// Has something once, and then nothing more for ever.
+    struct Once(Option<&'static [u8]>);
+
+    impl Read for Once {
+        fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+            let mut text = self.0.take().expect("nobody waits for more");
+            text.read(into)
+        }
+    }
+
+    #[test]
+    fn lines_that_are_there_are_sent_before_more_is_waited_for() {
+        let source: Source = Box::new(Once(Some(b"a\nb\nbegun")));
+        let lines = batch(&mut BufReader::new(source)).unwrap();
+        assert_eq!(lines, [b"a\n", b"b\n"]);
+        let mut empty: BufReader<Source> = BufReader::new(Box::new(io::empty()));
+        assert!(batch(&mut empty).unwrap().is_empty(), "that is the end");
     }
 
     #[test]

@@ -7,28 +7,24 @@ use std::fs;
 use std::io::{ErrorKind, IsTerminal, stdin};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use clap::{ArgMatches, Args, FromArgMatches};
 use serde::Serialize;
-use tanist_actors::port::{Clock, TokioClock};
 use tanist_broker::{Config, EmbeddedBroker};
 use tanist_cluster::topology::Topology;
-use tokio::sync::watch;
 
 use super::Session;
-use super::launch::stopped;
+use super::course::Course;
 use super::load::Load;
 use super::output::Output;
 use crate::app::{App, AppCommand};
 use crate::error::{Error, Result};
 use crate::http::{AddressFile, LocalApi, Server};
-use crate::node::Wish;
 use crate::settings::{KAFKA_PREFIX, Settings};
 use crate::store::DataDir;
 use crate::up::{
-    Doors, Event, Face, Host, LocalBroker, LocalCluster, NodeLaunch, Order, Pauses, Served, View,
-    doors, thousands, time_of_day,
+    Doors, Event, Face, Host, LocalBroker, LocalCluster, NodeLaunch, Order, View, doors,
+    time_of_day,
 };
 
 pub(super) const EXAMPLES: &str = "\
@@ -42,10 +38,6 @@ Examples:
   up --broker localhost:9092 --data-dir /tmp/orders
   up --headless                    events as lines; with --json as JSON";
 
-/// How long nodes may take to hand their shards over and to end.
-pub(super) const STOP_WITHIN: Duration = Duration::from_secs(60);
-/// How long they may take to process what was sent.
-const DRAIN_WITHIN: Duration = Duration::from_secs(30);
 /// Where nodes have their data while the broker is one that forgets everything when it ends.
 const EMBEDDED: &str = "embedded";
 /// Settings that each node is given a value of its own for.
@@ -83,7 +75,8 @@ pub(super) async fn run(
     let local = Local::open(session, generator, matches, args.nodes, has_view)?;
     let summary = local.course.run(args.seconds, wish).await?;
     local.server.stop().await;
-    output.answer(&summary, || summary.to_string())
+    output.answer(&summary, || summary.to_string())?;
+    summary.verdict()
 }
 
 /// A local cluster whose first nodes are starting, and all that is around it.
@@ -152,7 +145,7 @@ impl Local {
             host.show_sent(load.counter());
         }
         Ok(Self {
-            course: Course { host, load },
+            course: Course::new(host, load, settings),
             server,
             doors,
             broker,
@@ -279,159 +272,5 @@ impl fmt::Display for Place {
             "{app}: broker {broker}{memory}, {http}, data and logs in {}",
             dir.display()
         )
-    }
-}
-
-/// The course of a local cluster, from its first node to its last.
-pub(super) struct Course {
-    pub(super) host: Host,
-    load: Option<Load>,
-}
-
-impl Course {
-    async fn run(mut self, seconds: Option<u64>, wish: watch::Receiver<Wish>) -> Result<Summary> {
-        let clock = TokioClock::system();
-        let over = async {
-            tokio::select! {
-                () = stopped(wish) => {}
-                () = after(&clock, seconds) => {}
-            }
-        };
-        let failed = self.work(over).await?;
-        self.host.count_sent();
-        let all_committed = match failed {
-            None => self.drain(&clock).await?,
-            Some(_) => None,
-        };
-        let mut summary = Summary {
-            seconds: 0.0,
-            nodes: self.host.view.len(),
-            sent: self.host.view.sent(),
-            all_committed,
-            pauses: None,
-        };
-        self.host.stop_all(STOP_WITHIN).await?;
-        summary.seconds = clock.elapsed().as_secs_f64();
-        summary.pauses = self.host.view.pauses();
-        match failed.or(self.host.surprise()) {
-            Some(error) => Err(error),
-            None => Ok(summary),
-        }
-    }
-
-    /// Lets the nodes work, until it is `over` or somebody has had enough; then ends the load. The answer is why it could
-    /// not go on.
-    pub(super) async fn work(&mut self, over: impl Future<Output = ()>) -> Result<Option<Error>> {
-        let mut over = std::pin::pin!(over);
-        loop {
-            let beside = async {
-                tokio::select! {
-                    () = &mut over => None,
-                    ended = ended(&mut self.load) => Some(ended),
-                }
-            };
-            match self.host.serve(beside, Host::is_deserted).await? {
-                Served::Done(None) | Served::Quit => break,
-                Served::Enough => return Ok(self.host.surprise()),
-                Served::Done(Some(ended)) => self.tell(ended),
-            }
-        }
-        if let Some(load) = self.load.as_mut().filter(|load| !load.has_ended()) {
-            load.stop();
-            let served = self.host.serve(load.ended(), |_| false).await?;
-            if let Served::Done(ended) = served {
-                self.tell(ended);
-            }
-        }
-        Ok(None)
-    }
-
-    /// How many records the generator has sent, and the broker has acknowledged.
-    pub(super) fn sent(&self) -> u64 {
-        self.load.as_ref().map_or(0, |load| load.counter()())
-    }
-
-    fn tell(&mut self, ended: Result<()>) {
-        match ended {
-            Ok(()) => self.host.tell("generator", "done", ""),
-            Err(error) => self.host.tell("generator", "failed", &error.to_string()),
-        }
-    }
-
-    /// Waits until all that was sent is committed. The answer is whether it is; none if that cannot be known.
-    pub(super) async fn drain(&mut self, clock: &TokioClock) -> Result<Option<bool>> {
-        if !self.host.view.can_drain() {
-            return Ok(None);
-        }
-        self.host.tell(
-            "all",
-            "draining",
-            "until what was sent is processed and committed",
-        );
-        self.host.view.restart_rounds();
-        let is_over = |host: &Host| host.view.is_drained() || !host.view.can_drain();
-        self.host.serve(clock.sleep(DRAIN_WITHIN), is_over).await?;
-        Ok(Some(self.host.view.is_drained()))
-    }
-}
-
-/// Until the load ends, if there is one.
-async fn ended(load: &mut Option<Load>) -> Result<()> {
-    match load {
-        Some(load) => load.ended().await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn after(clock: &TokioClock, seconds: Option<u64>) {
-    match seconds {
-        Some(seconds) => clock.sleep(Duration::from_secs(seconds)).await,
-        None => std::future::pending().await,
-    }
-}
-
-/// The last word.
-#[derive(Serialize)]
-struct Summary {
-    seconds: f64,
-    nodes: usize,
-    /// Records that the generator has sent.
-    sent: Option<u64>,
-    /// Whether they are processed and committed; none if that cannot be known.
-    all_committed: Option<bool>,
-    pauses: Option<Pauses>,
-}
-
-impl fmt::Display for Summary {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "stopped after {:.1} s, {} nodes",
-            self.seconds, self.nodes
-        )?;
-        if let Some(pauses) = &self.pauses {
-            let Pauses {
-                moves,
-                median_ms,
-                longest_ms,
-            } = pauses;
-            write!(
-                f,
-                "; {moves} moves of shards: median {median_ms} ms, longest {longest_ms} ms"
-            )?;
-        }
-        let Some(sent) = self.sent.filter(|sent| *sent > 0).map(thousands) else {
-            return Ok(());
-        };
-        match self.all_committed {
-            Some(true) => write!(
-                f,
-                "\nAll of the {sent} records that were sent are processed and committed."
-            ),
-            _ => write!(
-                f,
-                "\n{sent} records were sent; it is not known that all of them are processed and committed."
-            ),
-        }
     }
 }

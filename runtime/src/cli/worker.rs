@@ -55,7 +55,7 @@ pub(super) fn finish(output: Output, api: &Api, exit: NodeExit) -> Result<()> {
         format!("stopped after {seconds:.1} s: {records} records processed in {commits} commits")
     })?;
     if !committed {
-        return Err(Error::Failed(
+        return Err(Error::NotCommitted(
             "the last commit did not succeed: what it held will be processed again at the next start".into(),
         ));
     }

@@ -153,7 +153,10 @@ impl ShardLine {
             .collect();
         let copy = reported.and_then(|status| status.copy);
         let lag_records = match role {
-            Role::Active => sum(inputs.iter().map(|input| input.lag_records)),
+            Role::Active if knows_inputs(reported) => {
+                sum(inputs.iter().map(|input| input.lag_records))
+            }
+            Role::Active => None,
             _ => copy.map(|copy| copy.lag_records),
         };
         Self {
@@ -185,6 +188,15 @@ impl ShardLine {
             positions.join(" "),
         )
     }
+}
+
+/// Whether what is reported of a shard names all of its inputs, be there none: one that is not at work yet tells of none.
+fn knows_inputs(reported: Option<&ShardStatus>) -> bool {
+    reported.is_some_and(|status| match status.state {
+        ShardState::Running | ShardState::Restarting { .. } | ShardState::Stopping => true,
+        ShardState::Broken { .. } => !status.inputs.is_empty(),
+        ShardState::Restoring { .. } | ShardState::Standby | ShardState::CatchingUp => false,
+    })
 }
 
 /// None if one of them is not known.

@@ -111,11 +111,16 @@ impl Sender {
         loop {
             let changed = self.fate.changed.notified();
             self.check()?;
-            if self.delivered() >= self.fate.sent.load(Ordering::Relaxed) {
+            if self.delivered() >= self.taken() {
                 return Ok(());
             }
             changed.await;
         }
+    }
+
+    /// How many records were taken on their way.
+    pub fn taken(&self) -> u64 {
+        self.fate.sent.load(Ordering::Relaxed)
     }
 
     /// How many records were acknowledged.

@@ -49,6 +49,8 @@ pub(crate) struct Host {
     surprises: BTreeMap<NodeName, String>,
     /// No orders are taken any more.
     is_ending: bool,
+    /// The directory of the nodes is where it was.
+    has_dir: bool,
 }
 
 /// What a host has in common with those who ask it.
@@ -127,6 +129,7 @@ impl Host {
             ticks: 0,
             surprises: BTreeMap::new(),
             is_ending: false,
+            has_dir: true,
         }
     }
 
@@ -139,6 +142,11 @@ impl Host {
     pub(crate) fn tell(&mut self, who: &str, kind: &str, text: &str) {
         let event = Event::of(&who.into(), self.clock.now(), kind, text);
         self.fold(Fact::Happened(event));
+    }
+
+    /// Says something where there is no place for lines, at once.
+    pub(crate) fn notice(&mut self, text: &str) {
+        self.face.notice(text.to_owned());
     }
 
     /// Carries an order out, and says which node it was about.
@@ -253,6 +261,7 @@ impl Host {
         self.tick = self.clock.sleep(TICK);
         if self.ticks.is_multiple_of(SENT_EVERY) {
             self.count_sent();
+            self.look_at_dir();
         }
         if self.ticks % TOTALS_EVERY == TOTALS_EVERY - 1 {
             self.cluster.bound_logs();
@@ -263,6 +272,20 @@ impl Host {
         self.ticks = self.ticks.wrapping_add(1);
         let settled = self.view.settle(self.now());
         self.face.show(&settled, &self.view)
+    }
+
+    /// Says once that the directory of the nodes was taken away.
+    fn look_at_dir(&mut self) {
+        if self.has_dir && !self.cluster.has_dir() {
+            self.has_dir = false;
+            let text = format!(
+                "{} was deleted or moved away: nodes fail when they write there, and other terminals do not find this \
+                 cluster any more; end it (Ctrl-C), and start it anew",
+                self.cluster.dir().display()
+            );
+            self.notice(&text);
+            self.tell("all", "data_gone", &text);
+        }
     }
 
     /// Looks at the counter of the generator.

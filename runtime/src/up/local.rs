@@ -2,8 +2,10 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::io::{self, ErrorKind};
 use std::marker::PhantomData;
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::process;
 
 use tanist_cluster::NodeName;
@@ -29,12 +31,17 @@ pub(crate) struct NodeLaunch {
 /// nodes with the thread that has started them.
 pub(crate) struct LocalCluster {
     launch: NodeLaunch,
+    /// Its directory, as the system knows it under whatever name.
+    dir: Identity,
     broker: LocalBroker,
     /// In the order of their numbers.
     nodes: Vec<LocalNode>,
     children: Signals,
     _stays: PhantomData<*const ()>,
 }
+
+/// Device and number of a directory.
+type Identity = (u64, u64);
 
 struct LocalNode {
     name: NodeName,
@@ -71,12 +78,23 @@ impl LocalCluster {
             Error::Failed(format!("cannot make {}: {error}", launch.dir.display()))
         })?;
         Ok(Self {
+            dir: identity(&launch.dir)?,
             launch,
             broker,
             nodes: Vec::new(),
             children: signal(SignalKind::child())?,
             _stays: PhantomData,
         })
+    }
+
+    /// Where its nodes keep their tables.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.launch.dir
+    }
+
+    /// Whether that is still there, and the same.
+    pub(crate) fn has_dir(&self) -> bool {
+        identity(&self.launch.dir).is_ok_and(|now| now == self.dir)
     }
 
     /// Its broker.
@@ -221,7 +239,10 @@ impl LocalCluster {
     pub(crate) fn bound_logs(&mut self) {
         for node in &mut self.nodes {
             let bounded = node.process.as_mut().map_or(Ok(()), NodeProcess::bound_log);
-            if let Err(error) = bounded {
+            // One that was taken away does not grow.
+            if let Err(error) = bounded
+                && error.kind() != ErrorKind::NotFound
+            {
                 tracing::warn!(node = %node.name, "its log grows: {error}");
             }
         }
@@ -231,6 +252,11 @@ impl LocalCluster {
     pub(crate) fn is_alive(&self) -> bool {
         self.nodes.iter().any(|node| node.state.is_alive())
     }
+}
+
+fn identity(dir: &Path) -> io::Result<Identity> {
+    let found = fs::metadata(dir)?;
+    Ok((found.dev(), found.ino()))
 }
 
 #[cfg(test)]

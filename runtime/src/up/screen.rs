@@ -121,7 +121,7 @@ impl View {
         format!(
             "{sent}processed {}/s, lag {}{broker}",
             rate(processed),
-            lag(told().map(|told| told.lag_records).sum()),
+            lag(self.lag_records()),
         )
     }
 
@@ -217,7 +217,7 @@ fn cell(copy: &Copy, node: &NodeView) -> (String, Tone) {
 
 fn event_lines(event: &Event) -> Vec<(String, Tone)> {
     let tone = match &*event.kind {
-        "killed" | "ended" | "dead" | "refused" => Tone::Bad,
+        "killed" | "ended" | "dead" | "refused" | "not_drained" | "data_gone" => Tone::Bad,
         "frozen" => Tone::Frozen,
         "took_over" => Tone::Good,
         _ => Tone::Plain,

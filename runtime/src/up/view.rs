@@ -325,15 +325,25 @@ impl View {
 
     fn has_no_lag(&self) -> bool {
         let alive = || self.nodes.iter().filter(|node| node.state.is_alive());
+        let has_joined = |told: &Told| told.member.is_some();
+        alive().all(|node| node.told.as_ref().is_some_and(has_joined))
+            && self.lag_records() == Some(0)
+    }
+
+    /// What waits in all inputs; none unless somebody tells it of each shard.
+    pub(super) fn lag_records(&self) -> Option<u64> {
+        let alive = || self.nodes.iter().filter(|node| node.state.is_alive());
         let at_work: BTreeSet<&ShardId> = alive()
             .filter_map(|node| node.told.as_ref())
             .flat_map(|told| &told.shards)
             .filter(|(_, copy)| copy.part == Part::Active)
             .map(|(shard, _)| shard)
             .collect();
-        let is_without = |told: &Told| told.member.is_some() && told.lag_records == Some(0);
-        alive().all(|node| !node.is_stale() && node.told.as_ref().is_some_and(is_without))
-            && at_work.len() == self.shards.len()
+        if at_work.len() < self.shards.len() || alive().any(NodeView::is_stale) {
+            return None;
+        }
+        // A node that has said nothing yet may have what nobody else tells of.
+        alive().map(|node| node.told.as_ref()?.lag_records).sum()
     }
 
     /// Whether all that was sent before the rounds began is processed and committed. Each round of answers without a
@@ -348,13 +358,26 @@ impl View {
         running.peek().is_some() && running.all(|node| node.rounds as usize > groups.len())
     }
 
-    /// Whether it makes sense to wait for [`View::is_drained`]: something was sent, nodes run, and none is frozen or about
-    /// to end.
-    pub(crate) fn can_drain(&self) -> bool {
+    /// Why it makes no sense to wait for [`View::is_drained`]; none if it does.
+    pub(crate) fn hindrance(&self) -> Option<String> {
         let alive = || self.nodes.iter().filter(|node| node.state.is_alive());
-        self.sent.records.is_some_and(|records| records > 0)
-            && alive().next().is_some()
-            && alive().all(|node| node.state == State::Running)
+        if alive().next().is_none() {
+            return Some("no node runs".to_owned());
+        }
+        if let Some(node) = alive().find(|node| node.state != State::Running) {
+            return Some(format!("{} is {}", node.name, node.state));
+        }
+        let copies = |part| {
+            let told = alive().filter_map(|node| Some((&node.name, node.told.as_ref()?)));
+            told.flat_map(move |(name, told)| {
+                let copies = told.shards.iter().filter(move |(_, it)| it.part == part);
+                copies.map(move |(shard, _)| (shard, name))
+            })
+        };
+        let at_work: BTreeSet<&ShardId> = copies(Part::Active).map(|(shard, _)| shard).collect();
+        let mut broken = copies(Part::Broken);
+        let (shard, node) = broken.find(|(shard, _)| !at_work.contains(shard))?;
+        Some(format!("shard {shard} is broken on {node}"))
     }
 
     /// What moves cost, if there were any that had a cause which was seen.

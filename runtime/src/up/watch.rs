@@ -52,9 +52,12 @@ impl Node {
     async fn tell(self, facts: mpsc::Sender<Fact>) {
         let clock = TokioClock::system();
         let (mut after, mut status_at) = (0, Duration::ZERO);
+        let mut known = None;
         loop {
             clock.sleep(PAUSE).await;
-            let Some(address) = AddressFile::read(&self.running.dir) else {
+            // The process answers where it did, also when its directory was taken away.
+            known = AddressFile::read(&self.running.dir).or(known);
+            let Some(address) = known else {
                 continue;
             };
             let is_due = clock.elapsed() >= status_at;

@@ -97,7 +97,7 @@ fn the_screen_shows_nodes_shards_and_what_happened() {
         picture(&view, 90, 24),
         "\
 orders: broker 127.0.0.1:9092
-sent 1,600/s, 2,600 in all; processed 1,000/s, lag 8
+sent 1,600/s, 2,600 in all; processed 1,000/s, lag ?
 
  1 n1       running          member 11    1,000/s, lag 8         data/n1.log
 >2 n2       frozen           member 12                           data/n2.log
@@ -252,12 +252,51 @@ fn all_is_committed_when_no_node_had_a_lag_for_as_many_rounds_as_a_record_has_st
     assert!(!round(0, 0), "n1 had heard of that");
     assert!(!round(0, 0));
     assert!(round(0, 0));
-    assert!(view.can_drain());
+    assert_eq!(view.hindrance(), None);
     view.fold(Millis(0), Fact::Done("n2".into(), Act::Freeze));
-    assert!(
-        !view.is_drained() && !view.can_drain(),
-        "what it holds is unknown"
-    );
+    assert!(!view.is_drained(), "what it holds is unknown");
+    assert_eq!(view.hindrance().as_deref(), Some("n2 is frozen"));
+}
+
+#[test]
+fn a_lag_that_somebody_does_not_tell_is_unknown() {
+    let mut view = view(&[("n1", 1), ("n2", 2)]);
+    assert_eq!(view.lag_records(), None);
+    view.fold(Millis(0), status("n1", 1, &[0, 1], 3));
+    assert_eq!(view.lag_records(), None, "n2 has said nothing");
+    view.fold(Millis(0), status("n2", 2, &[], 0));
+    assert_eq!(view.lag_records(), None, "nobody is at work for a shard");
+    view.fold(Millis(0), status("n2", 2, &[2], 1));
+    assert_eq!(view.lag_records(), Some(7));
+    let silent = Fact::Silent {
+        node: "n2".into(),
+        pid: 2,
+    };
+    view.fold(Millis(0), silent);
+    assert_eq!(view.lag_records(), None);
+}
+
+#[test]
+fn a_shard_that_is_broken_and_runs_nowhere_is_named_as_what_cannot_be_waited_for() {
+    let mut view = view(&[("n1", 1), ("n2", 2)]);
+    view.fold(Millis(0), status("n2", 2, &[0, 1], 0));
+    let mut broken = |role| {
+        let reason = "it is too large".to_owned();
+        let state = Some(ShardState::Broken { reason });
+        let line = examples::line(ShardId::new("orders", 1), role, state);
+        let fact = Fact::Status {
+            node: "n1".into(),
+            pid: 1,
+            address: ([127, 0, 0, 1], 1).into(),
+            status: Box::new(examples::status("n1", vec![line])),
+        };
+        view.fold(Millis(0), fact);
+        view.hindrance()
+    };
+    assert_eq!(broken(Role::Standby), None, "it runs on n2");
+    view.fold(Millis(0), status("n2", 2, &[0], 0));
+    let why = view.hindrance();
+    assert_eq!(why.as_deref(), Some("shard orders/1 is broken on n1"));
 }
 
 #[test]
