@@ -25,6 +25,7 @@ use super::error::{Failure, Remedy, is_transient, refused};
 use super::fence;
 use super::log::{self, Prepared};
 use super::publisher::no_answer;
+use super::security::Security;
 use super::{Kafka, Shared};
 
 impl Shared {
@@ -35,12 +36,13 @@ impl Shared {
     ) -> Result<(), BrokerError> {
         self.ask("fence producers", move |shared, limit| {
             let settings = &shared.settings;
-            if !settings.is_plaintext() {
+            let Some(security) = Security::of(&settings.properties) else {
                 return log::fence_by_producers(shared, &ids, limit);
-            }
+            };
             let deadline = Deadline::after(limit);
             fence::fence(
                 &settings.brokers,
+                &security,
                 &ids,
                 settings.transaction_timeout,
                 deadline,

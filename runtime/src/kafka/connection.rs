@@ -1,19 +1,25 @@
-//! [`Connection`]: a connection to a broker of our own, without librdkafka, in the clear.
+//! [`Connection`]: a connection to a broker of our own, without librdkafka.
 
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
-use kafka_protocol::messages::{RequestHeader, ResponseHeader};
+use kafka_protocol::ResponseError;
+use kafka_protocol::messages::{
+    RequestHeader, ResponseHeader, SaslAuthenticateRequest, SaslHandshakeRequest,
+};
 use kafka_protocol::protocol::{
     Decodable, Encodable, HeaderVersion, Request, StrBytes, encode_request_header_into_buffer,
 };
 
 use super::clock::Deadline;
+use super::security::{Login, Security, Stream, Tls};
 
 /// How long one address may take to accept a connection: that of a machine that is gone says nothing at all.
 const CONNECT: Duration = Duration::from_secs(1);
+const SASL_HANDSHAKE: i16 = 1;
+const SASL_AUTHENTICATE: i16 = 1;
 /// No answer to these requests is larger.
 const MAX_ANSWER_BYTES: usize = 1 << 20;
 
@@ -22,25 +28,48 @@ pub(super) type Address = (String, u16);
 
 /// A connection to a broker on which requests are answered in their order.
 pub(super) struct Connection {
-    stream: TcpStream,
+    stream: Box<dyn Stream>,
     next_id: i32,
 }
 
 impl Connection {
-    pub(super) fn to((host, port): &Address, deadline: Deadline) -> io::Result<Self> {
-        let mut last = io::Error::other(format!("{host} has no address"));
-        for address in (host.as_str(), *port).to_socket_addrs()? {
-            match TcpStream::connect_timeout(&address, at_least_a_little(deadline).min(CONNECT)) {
-                Ok(stream) => {
-                    stream.set_nodelay(true)?;
-                    stream.set_read_timeout(Some(at_least_a_little(deadline)))?;
-                    stream.set_write_timeout(Some(at_least_a_little(deadline)))?;
-                    return Ok(Self { stream, next_id: 0 });
-                }
-                Err(error) => last = error,
-            }
+    pub(super) fn to(
+        address: &Address,
+        security: &Security,
+        deadline: Deadline,
+    ) -> io::Result<Self> {
+        let stream = connect(address, deadline)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(at_least_a_little(deadline)))?;
+        stream.set_write_timeout(Some(at_least_a_little(deadline)))?;
+        let stream = match &security.tls {
+            Some(tls) => secured(tls, stream, &address.0)?,
+            None => Box::new(stream),
+        };
+        let mut connection = Self { stream, next_id: 0 };
+        if let Some(login) = &security.login {
+            connection.log_in(login)?;
         }
-        Err(last)
+        Ok(connection)
+    }
+
+    fn log_in(&mut self, login: &Login) -> io::Result<()> {
+        let mechanism = StrBytes::from_static_str("PLAIN");
+        let handshake = SaslHandshakeRequest::default().with_mechanism(mechanism);
+        self.send(&handshake, SASL_HANDSHAKE)?;
+        let answer = self.receive::<SaslHandshakeRequest>(SASL_HANDSHAKE)?;
+        if let Some(error) = ResponseError::try_from_code(answer.error_code) {
+            return Err(io::Error::other(format!("the login: {error:?}")));
+        }
+        let proof = format!("\0{}\0{}", login.username, login.password);
+        let authenticate = SaslAuthenticateRequest::default().with_auth_bytes(proof.into());
+        self.send(&authenticate, SASL_AUTHENTICATE)?;
+        let answer = self.receive::<SaslAuthenticateRequest>(SASL_AUTHENTICATE)?;
+        let Some(error) = ResponseError::try_from_code(answer.error_code) else {
+            return Ok(());
+        };
+        let said = answer.error_message.unwrap_or_default();
+        Err(io::Error::other(format!("the login: {error:?}: {said}")))
     }
 
     pub(super) fn send<R: Request + Encodable>(
@@ -86,6 +115,28 @@ impl Connection {
             ))),
         }
     }
+}
+
+fn connect((host, port): &Address, deadline: Deadline) -> io::Result<TcpStream> {
+    let mut last = io::Error::other(format!("{host} has no address"));
+    for address in (host.as_str(), *port).to_socket_addrs()? {
+        match TcpStream::connect_timeout(&address, at_least_a_little(deadline).min(CONNECT)) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+#[cfg(feature = "tls")]
+fn secured(tls: &Tls, stream: TcpStream, host: &str) -> io::Result<Box<dyn Stream>> {
+    Ok(Box::new(tls.on(stream, host)?))
+}
+
+/// Such settings are refused, so that this is not reached.
+#[cfg(not(feature = "tls"))]
+fn secured(_: &Tls, _: TcpStream, _: &str) -> io::Result<Box<dyn Stream>> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 /// A socket takes no time-out of zero.

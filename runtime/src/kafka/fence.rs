@@ -1,7 +1,7 @@
 //! Fencing of other producers by a raw `InitProducerId`, which takes milliseconds where librdkafka's `init_transactions`
 //! takes half a second to a second: it repeats only after a fixed 500 ms when there is a transaction to be rolled back.
 //!
-//! Speaks to the brokers over connections of its own, in the clear (`InitProducerId` 4: Apache Kafka 2.7 and later).
+//! Speaks to the brokers over connections of its own (`InitProducerId` 4: Apache Kafka 2.7 and later).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -18,6 +18,7 @@ use tanist_cluster::TransactionalId;
 
 use super::clock::Deadline;
 use super::connection::{Address, Connection, address, at_least_a_little};
+use super::security::Security;
 
 /// `FindCoordinator` asks for a group or for a transactional id.
 const OF_TRANSACTIONS: i8 = 1;
@@ -44,6 +45,7 @@ pub(super) enum FenceError {
 /// more.
 pub(super) fn fence(
     brokers: &str,
+    security: &Security,
     ids: &[TransactionalId],
     transaction_timeout: Duration,
     deadline: Deadline,
@@ -52,14 +54,17 @@ pub(super) fn fence(
     let Some(first) = ids.first() else {
         return Ok(());
     };
-    let mut any = connect_to_any(brokers, first, deadline)?;
+    let mut any = connect_to_any(brokers, security, first, deadline)?;
     loop {
         let (coordinators, mut retry) = find_coordinators(&mut any, left)?;
         let answers: Vec<_> = thread::scope(|scope| {
             let asked: Vec<_> = coordinators
                 .into_iter()
                 .map(|(address, ids)| {
-                    scope.spawn(move || init_all(&address, ids, transaction_timeout, deadline))
+                    scope.spawn(move || {
+                        let coordinator = Connection::to(&address, security, deadline)?;
+                        init_all(coordinator, ids, transaction_timeout, deadline)
+                    })
                 })
                 .collect();
             let panicked = |_| Err(io::Error::other("a fencing thread panicked").into());
@@ -84,18 +89,20 @@ pub(super) fn fence(
     }
 }
 
-/// A connection to whichever of `brokers` answers first, here to a question for the coordinator of `id`: to wait for one that is gone, or
-/// frozen, would take all the time there is.
+/// A connection to whichever of `brokers` answers first, here to a question for the coordinator of `id`: to wait for one
+/// that is gone, or frozen, would take all the time there is.
 fn connect_to_any(
     brokers: &str,
+    security: &Security,
     id: &TransactionalId,
     deadline: Deadline,
 ) -> io::Result<Connection> {
     let (sender, answers) = mpsc::channel();
     for broker in brokers.split(',') {
         let (broker, id, sender) = (broker.to_owned(), id.clone(), sender.clone());
+        let security = security.clone();
         let ask = move || {
-            let mut connection = Connection::to(&address(&broker)?, deadline)?;
+            let mut connection = Connection::to(&address(&broker)?, &security, deadline)?;
             connection.send(&coordinator_of(&id), FIND_COORDINATOR)?;
             connection.receive::<FindCoordinatorRequest>(FIND_COORDINATOR)?;
             Ok(connection)
@@ -153,12 +160,11 @@ fn find_coordinators(
 /// Initialises `ids` at their coordinator, all in one go; those for which it is not, or not any more, the coordinator
 /// are given back.
 fn init_all(
-    coordinator: &Address,
+    mut connection: Connection,
     mut ids: BTreeSet<TransactionalId>,
     transaction_timeout: Duration,
     deadline: Deadline,
 ) -> Result<Retry, FenceError> {
-    let mut connection = Connection::to(coordinator, deadline)?;
     let mut moved = Retry::new();
     loop {
         for id in &ids {

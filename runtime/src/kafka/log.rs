@@ -69,15 +69,15 @@ impl Prepared {
     }
 }
 
-/// Fences `ids` where brokers are not to be spoken to in the clear, and only librdkafka knows how to log in. Slower, see
-/// [`super::fence`].
+/// Fences `ids` where only librdkafka knows how to log in. Slower, see [`super::fence`].
 pub(super) fn fence_by_producers(
     shared: &Shared,
     ids: &[TransactionalId],
     limit: Duration,
 ) -> Result<(), Failure> {
     tracing::info!(
-        "fencing by librdkafka, which takes up to a second: the broker asks for TLS or SASL"
+        "fencing by librdkafka, which takes up to a second: the settings secure connections in a way of which no more than \
+         TLS by PEM files and the mechanism PLAIN are known elsewhere"
     );
     let take_over = |id| {
         let producer =

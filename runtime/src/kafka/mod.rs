@@ -25,6 +25,7 @@ mod log;
 mod outgoing;
 mod publisher;
 mod raw;
+mod security;
 mod sender;
 mod settings;
 mod source;

@@ -8,6 +8,8 @@ use std::time::Duration;
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 
+use super::security;
+
 /// How a node talks to Kafka.
 #[derive(Clone)]
 pub struct KafkaSettings {
@@ -138,6 +140,7 @@ impl KafkaSettings {
                 faults.push(format!("the Kafka property `{name}` cannot be set: {why}"));
             }
         }
+        faults.extend(security::fault(&self.properties));
         if self.commit_timeout >= self.transaction_timeout {
             faults.push(format!(
                 "`commit_timeout` ({:?}) has to be shorter than `transaction_timeout` ({:?})",
@@ -148,13 +151,6 @@ impl KafkaSettings {
             faults.push("`read_ahead_records` and `read_ahead_kb` have to be above 0".into());
         }
         faults
-    }
-
-    /// True if brokers are spoken to in the clear and without a login.
-    pub(super) fn is_plaintext(&self) -> bool {
-        self.properties
-            .get("security.protocol")
-            .is_none_or(|protocol| protocol.eq_ignore_ascii_case("plaintext"))
     }
 
     /// For a client that reads partitions. Every value is from a measurement or a trap: see `libraries.md` of the design.
