@@ -17,8 +17,8 @@ use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListO
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::produce_response::PartitionProduceResponse;
 use kafka_protocol::messages::{
-    CreateTopicsRequest, DeleteRecordsRequest, FetchRequest, ListOffsetsRequest, ProduceRequest,
-    RequestHeader, ResponseHeader, TopicName, TransactionalId,
+    CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest, FetchRequest,
+    ListOffsetsRequest, ProduceRequest, RequestHeader, ResponseHeader, TopicName, TransactionalId,
 };
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes};
 use kafka_protocol::records::{
@@ -132,6 +132,15 @@ impl RawClient {
                 (self.list_offset(name, partition, -1, false).0 == 0).then_some(())
             });
         }
+    }
+
+    /// Deletes a topic, which takes its time.
+    pub fn delete_topic(&mut self, name: &str) {
+        let request = DeleteTopicsRequest::default()
+            .with_topic_names(vec![TopicName(string(name))])
+            .with_timeout_ms(10_000);
+        let answer = self.call(4, &request);
+        assert_eq!(answer.responses[0].error_code, 0, "deleting topic {name}");
     }
 
     /// Produce of one batch.

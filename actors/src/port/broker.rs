@@ -1,18 +1,33 @@
 //! [`Broker`]: what a node asks of the broker beside reading and committing.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use tanist_cluster::{Offset, TransactionalId};
 use tokio::sync::Notify;
 
 use super::{Log, LogError, PortFuture, Source, TopicPartition};
 
 /// What a topic is like on the broker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicInfo {
     /// How many partitions it has.
     pub partitions: i32,
+    /// Which topic of that name it is; `None` if the broker does not say (Kafka before 2.8).
+    pub id: Option<TopicUuid>,
+}
+
+/// What tells a topic from one of the same name that was deleted: Kafka's topic id, as the broker writes it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct TopicUuid(pub Arc<str>);
+
+impl fmt::Display for TopicUuid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
 }
 
 /// Settings of a topic, by Kafka's names, `cleanup.policy` and the like.

@@ -18,6 +18,7 @@ mod store;
 
 pub use broker::{
     Broker, BrokerError, CommittedOffset, LogBuilder, TopicInfo, TopicSettings, TopicSpec,
+    TopicUuid,
 };
 pub use clock::{Clock, TokioClock};
 pub use commit::{Commit, CommitError, CommitRecord, OffsetCommit, Span, StateCommit, TopicId};

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::port::TopicUuid;
 use crate::table::Inputs;
 
 /// See the module.
@@ -12,6 +13,8 @@ pub(crate) enum Beside {
     Commit(u64),
     /// Of a shard without tables: what it has finished, where the offsets do not say it all.
     Inputs(Inputs),
+    /// Of a shard without tables: which topic the offset is of, where that is all that there is to say.
+    Topic(TopicUuid),
 }
 
 impl Beside {

@@ -37,7 +37,7 @@ use crate::context::Context;
 use crate::group::GroupSpec;
 use crate::intake::Intake;
 use crate::lane::{FailureKind, LaneFailure};
-use crate::port::{LocalPortFuture, Store, TopicId, TopicPartition};
+use crate::port::{LocalPortFuture, Store, TopicId, TopicPartition, TopicUuid};
 use crate::stage::Stage;
 use crate::table::{Inputs, Replay, Scope, Ticket};
 use crate::worker::{Desk, Guarantee, LaneCount};
@@ -47,6 +47,8 @@ pub(crate) struct AgentIntake {
     /// The name under which its progress is kept.
     pub(crate) key: String,
     pub(crate) topic: TopicId,
+    /// Which topic of that name it reads, if the broker says.
+    pub(crate) topic_uuid: Option<TopicUuid>,
     pub(crate) intake: Rc<RefCell<Intake>>,
 }
 
@@ -108,8 +110,13 @@ pub(crate) struct ShardParts {
 impl Shard {
     pub(crate) fn new(parts: ShardParts) -> Rc<Self> {
         let progress = |agent: &AgentIntake| (agent.key.clone(), agent.intake.borrow().progress());
+        let read = |agent: &AgentIntake| {
+            let topic = parts.desk.topic_name(agent.topic);
+            Some((topic, agent.topic_uuid.clone()?))
+        };
         let inputs = Inputs {
             agents: parts.intakes.iter().map(progress).collect(),
+            topics: parts.intakes.iter().filter_map(read).collect(),
             ..parts.replay.state().inputs.clone()
         };
         let stored = position(&parts.replay);
@@ -150,6 +157,16 @@ impl Shard {
     /// How changelog records change its store, when it has ended and no commit is in flight.
     pub(crate) fn take_replay(&self) -> Option<Replay> {
         self.replay.borrow_mut().take()
+    }
+
+    pub(crate) fn has_tables(&self) -> bool {
+        !self.group.tables.is_empty()
+    }
+
+    /// Its input partitions, where it is known which topics these were when it began.
+    pub(crate) fn inputs_read(&self) -> impl Iterator<Item = (TopicPartition, &TopicUuid)> {
+        let known = self.intakes.iter();
+        known.filter_map(|agent| Some((self.input(agent.topic), agent.topic_uuid.as_ref()?)))
     }
 
     pub(crate) fn scope(&self) -> &Scope {

@@ -109,6 +109,7 @@ impl Shard {
             commit: sealed.commit + 1,
             agents: self.intakes.iter().map(progress).collect(),
             changelogs: sealed.changelogs.clone(),
+            topics: sealed.topics.clone(),
         }
     }
 
@@ -221,36 +222,50 @@ impl Shard {
             let offset = smallest.entry(agent.topic).or_insert(next);
             *offset = next.min(*offset);
         }
-        let metadata = if self.group.tables.is_empty() {
-            beside(&smallest, &self.intakes, inputs)
-        } else {
-            Beside::Commit(inputs.commit).text()
+        let is_plain = is_plain(&smallest, &self.intakes, inputs);
+        let commit = |(topic, offset): (&TopicId, &Offset)| {
+            let partition = self.input(*topic);
+            let metadata = match (self.group.tables.is_empty(), is_plain) {
+                (false, _) => Beside::Commit(inputs.commit).text(),
+                (true, plain) => beside(inputs, &partition.topic, plain),
+            };
+            OffsetCommit {
+                partition,
+                offset: *offset,
+                metadata,
+            }
         };
-        let commit = |(topic, offset): (TopicId, Offset)| OffsetCommit {
-            partition: self.input(topic),
-            offset,
-            metadata: metadata.clone(),
-        };
-        smallest.into_iter().map(commit).collect()
+        smallest.iter().map(commit).collect()
     }
 
-    fn input(&self, topic: TopicId) -> TopicPartition {
+    pub(super) fn input(&self, topic: TopicId) -> TopicPartition {
         TopicPartition::new(self.desk.topic_name(topic), self.id().partition)
     }
 }
 
-/// What a shard without tables has to remember beside the offsets: nothing, as long as they say it all.
-fn beside(smallest: &BTreeMap<TopicId, Offset>, agents: &[AgentIntake], inputs: &Inputs) -> String {
-    let plain = agents.iter().all(|agent| {
+/// Whether the offsets say how far all agents are.
+fn is_plain(smallest: &BTreeMap<TopicId, Offset>, agents: &[AgentIntake], inputs: &Inputs) -> bool {
+    agents.iter().all(|agent| {
         let next = smallest[&agent.topic];
         inputs.agents[&agent.key]
             == Progress {
                 next,
                 ..Progress::default()
             }
-    });
-    if plain {
-        return String::new();
+    })
+}
+
+/// What a shard without tables has to remember beside its offset in `topic`.
+fn beside(inputs: &Inputs, topic: &Arc<str>, is_plain: bool) -> String {
+    let uuid = inputs.topics.get(topic).cloned();
+    match (is_plain, uuid) {
+        (true, None) => String::new(),
+        (true, Some(uuid)) => Beside::Topic(uuid).text(),
+        // Of the other topics it stands beside their offsets: there is little room (Kafka's limit is 4096 bytes).
+        (false, uuid) => Beside::Inputs(Inputs {
+            topics: uuid.map(|uuid| (topic.clone(), uuid)).into_iter().collect(),
+            ..inputs.clone()
+        })
+        .text(),
     }
-    Beside::Inputs(inputs.clone()).text()
 }

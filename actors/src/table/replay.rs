@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use tanist_cluster::{Millis, Offset, ShardId};
 
 use crate::codec::is_known_format;
-use crate::port::{Changes, Store, StoreError};
+use crate::port::{Changes, Store, StoreError, TopicUuid};
 use crate::tracker::Progress;
 
 /// The key in a changelog under which a commit writes what it has finished of the shard's inputs. No other key begins
@@ -32,6 +32,9 @@ pub struct Inputs {
     /// alone is missed.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub changelogs: BTreeMap<Arc<str>, u64>,
+    /// Which topics the agents have read, where the broker says: the progress is none in a topic that was made anew.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub topics: BTreeMap<Arc<str>, TopicUuid>,
 }
 
 fn is_unknown(born: &Millis) -> bool {

@@ -2,7 +2,7 @@
 
 use tanist_cluster::Offset;
 
-use crate::port::{BrokerError, LogError, StoreError, TopicPartition};
+use crate::port::{BrokerError, LogError, StoreError, TopicPartition, TopicUuid};
 
 /// Why a replica cannot go on here. It is `Broken` then.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -86,4 +86,51 @@ pub(super) enum ReplicaError {
         /// The end.
         end: Offset,
     },
+    /// The input is not the one that the app has read.
+    #[error(
+        "input {partition} was deleted and made anew: this app has read the topic with the id {read}, and the one that is \
+         there now has {found}. To go on from the old position would skip records in silence. {way_out}"
+    )]
+    InputMadeAnew {
+        /// The input.
+        partition: TopicPartition,
+        /// The topic that was read.
+        read: TopicUuid,
+        /// The topic that is there.
+        found: TopicUuid,
+        /// What to do.
+        way_out: String,
+    },
+}
+
+impl ReplicaError {
+    pub(super) fn made_anew(
+        app: &str,
+        partition: &TopicPartition,
+        read: &TopicUuid,
+        found: &TopicUuid,
+        has_tables: bool,
+    ) -> Self {
+        let way_out = match has_tables {
+            true => "Its tables hold what came of the old one: begin anew under another app id, which reads the new topic \
+                 from its beginning"
+                .to_owned(),
+            false => reset_offsets(app, partition),
+        };
+        Self::InputMadeAnew {
+            partition: partition.clone(),
+            read: read.clone(),
+            found: found.clone(),
+            way_out,
+        }
+    }
+}
+
+/// How it is said where a shard without tables goes on: nobody is a member of the group, so that anyone may.
+pub(super) fn reset_offsets(app: &str, partition: &TopicPartition) -> String {
+    let TopicPartition { topic, partition } = partition;
+    format!(
+        "Stop the app, say where to go on (kafka-consumer-groups --group {app} --topic {topic}:{partition} --reset-offsets \
+         --to-earliest --execute, or --to-offset and the like), and start it again; or begin anew under another app id"
+    )
 }

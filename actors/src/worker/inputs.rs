@@ -15,7 +15,7 @@ use crate::agent::AgentSpec;
 use crate::group::GroupSpec;
 use crate::intake::{Intake, MAX_OPEN, Mode};
 use crate::mailbox::Mailbox;
-use crate::port::{CommittedOffset, TopicPartition};
+use crate::port::{CommittedOffset, TopicInfo, TopicPartition, TopicUuid};
 use crate::shard::{AgentIntake, Beside};
 use crate::table::{Inputs, Replay, agent_input};
 use crate::tracker::Progress;
@@ -26,6 +26,8 @@ pub(super) struct Known {
     bounds: BTreeMap<TopicPartition, Range<Offset>>,
     /// What the consumer group has.
     committed: BTreeMap<TopicPartition, CommittedOffset>,
+    /// The topics that are there.
+    topics: BTreeMap<Arc<str>, TopicInfo>,
 }
 
 impl Worker {
@@ -39,11 +41,17 @@ impl Worker {
         if partitions.is_empty() {
             return Ok(Known::default());
         }
-        let (bounds, committed) = tokio::try_join!(
+        let topics: Vec<Arc<str>> = partitions.iter().map(|it| it.topic.clone()).collect();
+        let (bounds, committed, topics) = tokio::try_join!(
             self.broker.offsets(&partitions),
-            self.broker.committed(&self.app, &partitions)
+            self.broker.committed(&self.app, &partitions),
+            self.broker.topics(&topics),
         )?;
-        Ok(Known { bounds, committed })
+        Ok(Known {
+            bounds,
+            committed,
+            topics,
+        })
     }
 
     /// Opens the inputs of a shard where each agent goes on, by [`agent_input`]: by the shard's state, else by the
@@ -58,6 +66,7 @@ impl Worker {
         known.check_changelogs(shard, replay)?;
         let mut intakes = Vec::new();
         for (input, partition) in group.inputs.iter().zip(self.inputs_of(shard, group)) {
+            let topic_uuid = known.topic_uuid(&self.app, &partition, replay)?;
             let mut agents = Vec::new();
             for agent in &input.agents {
                 let key = agent_input(&agent.name, &partition.topic);
@@ -76,6 +85,7 @@ impl Worker {
                 intakes.push(AgentIntake {
                     key,
                     topic: input.topic,
+                    topic_uuid: topic_uuid.clone(),
                     intake: Rc::new(RefCell::new(intake)),
                 });
             }
@@ -107,7 +117,7 @@ impl Known {
         let commits = self.committed.values();
         let commits = commits.filter_map(|offset| match Beside::read(&offset.metadata)? {
             Beside::Commit(commit) => Some(commit),
-            Beside::Inputs(_) => None,
+            Beside::Inputs(_) | Beside::Topic(_) => None,
         });
         let last = commits.max().unwrap_or(0);
         match replay.state().lost(replay.changelogs(), last) {
@@ -117,6 +127,35 @@ impl Known {
                 committed: lost.committed,
                 found: lost.found,
             }),
+        }
+    }
+
+    /// Which topic a partition is of, if that is known: that which the shard has read before, or none.
+    fn topic_uuid(
+        &self,
+        app: &str,
+        partition: &TopicPartition,
+        replay: &Replay,
+    ) -> Result<Option<TopicUuid>, ReplicaError> {
+        let inputs = &replay.state().inputs;
+        let committed = self.committed.get(partition);
+        let beside = committed.and_then(|committed| match Beside::read(&committed.metadata)? {
+            Beside::Topic(uuid) => Some(uuid),
+            Beside::Inputs(inputs) => inputs.topics.get(&partition.topic).cloned(),
+            Beside::Commit(_) => None,
+        });
+        let read = inputs.topics.get(&partition.topic).cloned().or(beside);
+        let info = self.topics.get(&partition.topic);
+        let found = info.and_then(|info| info.id.clone());
+        match (read, found) {
+            (Some(read), Some(found)) if read != found => Err(ReplicaError::made_anew(
+                app,
+                partition,
+                &read,
+                &found,
+                !replay.changelogs().is_empty(),
+            )),
+            (read, found) => Ok(found.or(read)),
         }
     }
 
@@ -170,7 +209,7 @@ fn resume(
 ) -> Option<Progress> {
     let beside = committed.and_then(|committed| match Beside::read(&committed.metadata)? {
         Beside::Inputs(inputs) => Some(inputs),
-        Beside::Commit(_) => None,
+        Beside::Commit(_) | Beside::Topic(_) => None,
     });
     let others = || {
         let same_topic = state.agents.iter().filter(|(key, _)| {

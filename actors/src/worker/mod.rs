@@ -18,6 +18,7 @@ mod shell;
 mod tail;
 mod task;
 mod upkeep;
+mod watch;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,7 +33,7 @@ use tokio::sync::oneshot;
 use desk::Outbox;
 pub(crate) use desk::{Desk, Idle, LaneCount};
 pub use refusals::Refusals;
-pub use report::{CommitReport, Reports, Stage};
+pub use report::{CommitReport, Reports, Stage, UnreadPartitions};
 pub(crate) use settings::{Due, Facts, due};
 pub use settings::{Guarantee, WorkerSettings};
 pub use shell::{Thread, Unfinished, WorkerHandle};
@@ -136,6 +137,7 @@ impl Worker {
             error = self.commit_when_due() => error,
             error = self.publish_at_once() => error,
             error = self.keep_up() => error,
+            error = self.watch_topics() => error,
         }
     }
 

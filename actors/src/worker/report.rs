@@ -1,5 +1,6 @@
 //! [`Reports`]: what a worker tells its node.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +24,39 @@ pub trait Reports: Send + Sync {
     fn writes(&self, topic: &Arc<str>);
     /// A commit succeeded.
     fn commit(&self, commit: &CommitReport);
+    /// An input topic has partitions that nobody reads; said again and again.
+    fn unread(&self, topic: &Arc<str>, unread: UnreadPartitions);
+}
+
+/// The partitions that an input topic was given while nodes ran. What is sent to them waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnreadPartitions {
+    /// How many there were when the node started: those that are read.
+    pub read: i32,
+    /// How many there are.
+    pub partitions: i32,
+    /// Whether tables are divided as the topic is.
+    pub has_tables: bool,
+}
+
+impl fmt::Display for UnreadPartitions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            read, partitions, ..
+        } = self;
+        write!(
+            f,
+            "has {partitions} partitions by now, of which this app reads the {read} that it had when its nodes started; what \
+             is sent to the others waits. "
+        )?;
+        f.write_str(match self.has_tables {
+            false => "Stop all nodes of the app, then start them again, to read them all",
+            true => {
+                "Its tables are divided as the topic was, and keys that are in other partitions now would be counted anew \
+                 there: begin anew under another app id, or with a new topic (`group_by` keeps its own count)"
+            }
+        })
+    }
 }
 
 /// A stage of a shard's move from one worker to another, in their order.

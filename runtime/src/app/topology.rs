@@ -72,6 +72,23 @@ pub enum Fault {
         /// How many it should have.
         declared: i32,
     },
+    /// Topics that a table is divided as were given partitions.
+    #[error(
+        "topic {changelog}, from which a table is restored, has {existing} partitions, and the topics that the table is \
+         divided as have {inputs}: {} (were partitions added? Keys are in other partitions then, where nothing is known of \
+         them: begin anew under another app id, or with a new topic; behind `group_by` a table keeps its own count)",
+        topics.join(", ")
+    )]
+    TableCount {
+        /// The changelog.
+        changelog: Arc<str>,
+        /// How many partitions it has.
+        existing: i32,
+        /// How many the inputs have.
+        inputs: i32,
+        /// The inputs.
+        topics: Vec<Arc<str>>,
+    },
     /// An internal topic that forgets what it is there to keep.
     #[error(
         "topic {topic} has cleanup.policy={policy}, but {why}: set it to `{needed}` (kafka-configs --alter --entity-type \
@@ -210,8 +227,11 @@ impl App {
             groups.push(group);
         }
         groups.extend(self.timers());
-        for (entry, count) in entries.iter().zip(&partitions) {
-            check_existing(entry, *count, existing, &mut faults);
+        for entry in &entries {
+            check_existing(entry, existing, &mut faults);
+        }
+        for group in &groups {
+            check_changelogs(group, &entries, existing, &mut faults);
         }
         if !faults.is_empty() {
             return Err(Faults(faults));
@@ -448,25 +468,41 @@ fn input_of(origin: &Origin) -> Option<TopicId> {
     }
 }
 
+/// A table has as many shards as its inputs have partitions.
+fn check_changelogs(
+    group: &GroupSpec,
+    entries: &[TopicEntry],
+    existing: &BTreeMap<Arc<str>, TopicInfo>,
+    faults: &mut Vec<Fault>,
+) {
+    let name = |topic: TopicId| &entries[usize::from(topic.0)].name;
+    for changelog in group.tables.iter().map(|table| name(table.changelog)) {
+        let count = existing.get(changelog).map(|info| info.partitions);
+        if let Some(count) = count.filter(|count| *count != group.partitions) {
+            faults.push(Fault::TableCount {
+                changelog: changelog.clone(),
+                existing: count,
+                inputs: group.partitions,
+                topics: group
+                    .inputs
+                    .iter()
+                    .map(|it| name(it.topic).clone())
+                    .collect(),
+            });
+        }
+    }
+}
+
 fn check_existing(
     entry: &TopicEntry,
-    count: i32,
     existing: &BTreeMap<Arc<str>, TopicInfo>,
     faults: &mut Vec<Fault>,
 ) {
     let Some(info) = existing.get(&entry.name) else {
         return;
     };
-    let declared = match entry.kind {
-        TopicKind::Changelog => Some(count),
-        _ => {
-            entry
-                .config
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .partitions
-        }
-    };
+    let config = entry.config.lock();
+    let declared = config.unwrap_or_else(PoisonError::into_inner).partitions;
     if let Some(declared) = declared.filter(|declared| *declared != info.partitions) {
         faults.push(Fault::DeclaredCount {
             topic: entry.name.clone(),

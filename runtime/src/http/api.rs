@@ -98,6 +98,14 @@ impl Api {
         Ok(())
     }
 
+    /// What is wrong though it is ready: what it answers is right, and not all is read.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        let unread = self.board.unread().into_iter();
+        unread
+            .map(|(topic, unread)| format!("input topic {topic} {unread}"))
+            .collect()
+    }
+
     /// The status of the node.
     pub(crate) async fn status(&self) -> NodeStatus {
         let reported = self.board.shards();
@@ -115,6 +123,8 @@ impl Api {
         });
         let shards: Vec<ShardLine> = shards.collect();
         let active = shards.iter().filter(|line| line.role == Role::Active);
+        let unread = self.board.unread();
+        let lag_records = sum(active.map(|shard| shard.lag_records));
         NodeStatus {
             app: self.app.clone(),
             node: self.node.clone(),
@@ -128,8 +138,10 @@ impl Api {
             commits: CommitStatus::new(&self.board.totals(), &rates),
             records: self.board.records(),
             records_per_second: rates.records(),
-            lag_records: sum(active.map(|shard| shard.lag_records)),
+            // What waits in partitions that nobody reads, nobody knows.
+            lag_records: lag_records.filter(|_| unread.is_empty()),
             shards,
+            unread,
         }
     }
 

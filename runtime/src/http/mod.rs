@@ -127,7 +127,10 @@ async fn live() -> HttpResponse {
 
 async fn ready(api: Data<Api>) -> HttpResponse {
     match api.ready() {
-        Ok(()) => HttpResponse::Ok().json(json!({ "ready": true })),
+        Ok(()) => match api.warnings() {
+            warnings if warnings.is_empty() => HttpResponse::Ok().json(json!({ "ready": true })),
+            warnings => HttpResponse::Ok().json(json!({ "ready": true, "warnings": warnings })),
+        },
         Err(reason) => {
             HttpResponse::ServiceUnavailable().json(json!({ "ready": false, "error": reason }))
         }

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tanist_actors::port::TopicPartition;
 use tanist_actors::shard::{ShardState, ShardStatus};
-use tanist_actors::worker::Guarantee;
+use tanist_actors::worker::{Guarantee, UnreadPartitions};
 use tanist_cluster::heartbeat::Copy;
 use tanist_cluster::view::View;
 use tanist_cluster::{MemberId, NodeName, Offset, ShardId};
@@ -30,9 +31,12 @@ pub(crate) struct NodeStatus {
     /// Records handled by the shards that are here now.
     pub(crate) records: u64,
     pub(crate) records_per_second: f64,
-    /// Records that wait in all inputs; none if the broker did not tell.
+    /// Records that wait in all inputs; none if the broker did not tell, or for inputs that are not read whole.
     pub(crate) lag_records: Option<u64>,
     pub(crate) shards: Vec<ShardLine>,
+    /// Input topics with partitions that nobody reads.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) unread: BTreeMap<Arc<str>, UnreadPartitions>,
 }
 
 /// The broker, as the node sees it.
@@ -258,6 +262,9 @@ impl fmt::Display for NodeStatus {
         for line in &self.shards {
             write!(f, "\n{:width$}  {}", line.shard, line.figures())?;
         }
+        for (topic, unread) in &self.unread {
+            write!(f, "\n\ninput topic {topic} {unread}")?;
+        }
         Ok(())
     }
 }
@@ -293,6 +300,7 @@ pub(crate) mod examples {
             records_per_second: 0.0,
             lag_records: Some(0),
             shards,
+            unread: BTreeMap::new(),
         }
     }
 

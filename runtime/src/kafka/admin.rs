@@ -14,7 +14,7 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset as Position, TopicPartitionList};
 use tanist_actors::port::{
     Broker, BrokerError, CommittedOffset, LogBuilder, LogError, PortFuture, Source, TopicInfo,
-    TopicPartition, TopicSettings, TopicSpec,
+    TopicPartition, TopicSettings, TopicSpec, TopicUuid,
 };
 use tanist_cluster::{Offset, Partition, TransactionalId};
 use tokio::sync::Notify;
@@ -26,7 +26,7 @@ use super::fence;
 use super::log::{self, Prepared};
 use super::publisher::no_answer;
 use super::security::Security;
-use super::{Kafka, Shared};
+use super::{Kafka, Shared, raw};
 
 impl Shared {
     /// Fences the producers of `ids`.
@@ -131,13 +131,43 @@ fn new_topic(spec: &TopicSpec) -> NewTopic<'_> {
 /// As a number of replicas.
 const BROKERS_DEFAULT: i32 = -1;
 
-/// Those of `names` that exist and have a leader in each partition.
-pub(super) fn topics_of(
+/// Those of `names` that exist, and have a leader in each partition.
+fn describe(
     client: &BaseConsumer<Context>,
     names: &[Arc<str>],
     limit: Duration,
-) -> KafkaResult<Topics> {
-    let mut topics = Topics::new();
+) -> KafkaResult<BTreeMap<Arc<str>, TopicInfo>> {
+    let mut topics = BTreeMap::new();
+    for (name, answer) in raw::topics::describe(client, names, limit)? {
+        let topic = match answer {
+            Err(RDKafkaErrorCode::UnknownTopicOrPartition) => continue,
+            Err(code) => return Err(KafkaError::MetadataFetch(code)),
+            Ok(topic) if !topic.has_leaders => {
+                return Err(KafkaError::MetadataFetch(
+                    RDKafkaErrorCode::LeaderNotAvailable,
+                ));
+            }
+            Ok(topic) => topic,
+        };
+        let info = TopicInfo {
+            partitions: topic.partitions,
+            id: (!topic.id.is_empty()).then(|| TopicUuid(topic.id.into())),
+        };
+        topics.insert(name, info);
+    }
+    Ok(topics)
+}
+
+/// How many partitions each topic has.
+pub(super) type Counts = BTreeMap<Arc<str>, i32>;
+
+/// The same, so that `client` itself knows of them: how many partitions each has.
+pub(super) fn heard_of(
+    client: &BaseConsumer<Context>,
+    names: &[Arc<str>],
+    limit: Duration,
+) -> KafkaResult<Counts> {
+    let mut topics = BTreeMap::new();
     for name in names {
         let metadata = client.fetch_metadata(Some(name), limit)?;
         for topic in metadata.topics() {
@@ -156,15 +186,13 @@ pub(super) fn topics_of(
                 }
                 None => {
                     let partitions = topic.partitions().len() as i32;
-                    topics.insert(name.clone(), TopicInfo { partitions });
+                    topics.insert(name.clone(), partitions);
                 }
             }
         }
     }
     Ok(topics)
 }
-
-pub(super) type Topics = BTreeMap<Arc<str>, TopicInfo>;
 
 /// The offset that each partition has at `position`, which is its beginning or its end: a look-up by time, for which
 /// Kafka gives the two a number each. What the end is, the client's isolation level decides: the last stable offset or the
@@ -183,7 +211,7 @@ fn offsets_at(
     // What this client knows of the topics may be older than they are.
     let topics: BTreeSet<&Arc<str>> = partitions.iter().map(|it| &it.topic).collect();
     let topics: Vec<Arc<str>> = topics.into_iter().cloned().collect();
-    let there = topics_of(client, &topics, limit)?;
+    let there = heard_of(client, &topics, limit)?;
     let missing = topics.iter().find(|topic| !there.contains_key(*topic));
     let found = look_up(client, partitions, position, limit).map_err(Failure::from);
     match (found, missing) {
@@ -256,9 +284,12 @@ fn may_be_taken_later(error: &KafkaError) -> bool {
 }
 
 impl Broker for Kafka {
-    fn topics<'a>(&'a self, names: &'a [Arc<str>]) -> PortFuture<'a, Result<Topics, BrokerError>> {
+    fn topics<'a>(
+        &'a self,
+        names: &'a [Arc<str>],
+    ) -> PortFuture<'a, Result<BTreeMap<Arc<str>, TopicInfo>, BrokerError>> {
         let names = names.to_vec();
-        let topics = move |shared: &Shared, limit| topics_of(&shared.admin, &names, limit);
+        let topics = move |shared: &Shared, limit| describe(&shared.admin, &names, limit);
         Box::pin(self.shared.ask("look up topics", topics))
     }
 
@@ -290,7 +321,7 @@ impl Broker for Kafka {
             // Other brokers, and our own clients, may hear of them a little later.
             let names: Vec<Arc<str>> = topics.iter().map(|topic| topic.name.clone()).collect();
             let all_there = move |shared: &Shared, limit| {
-                let found = topics_of(&shared.admin, &names, limit)?;
+                let found = heard_of(&shared.admin, &names, limit)?;
                 if found.len() == names.len() {
                     return Ok(());
                 }

@@ -17,7 +17,7 @@ use tanist_actors::port::{BrokerError, LogError, TopicPartition};
 use tanist_cluster::Offset;
 use tokio::sync::Notify;
 
-use super::admin::Topics;
+use super::admin::Counts;
 use super::context::Context;
 use super::error::{is_transient, refused};
 use super::link::Link;
@@ -103,7 +103,7 @@ impl Consumer {
     /// If there was an alarm, tells the sources of those partitions that `topics` does not know any more.
     pub(super) fn look_for_lost_partitions(
         &self,
-        topics: impl Fn(&[Arc<str>]) -> KafkaResult<Topics>,
+        topics: impl Fn(&[Arc<str>]) -> KafkaResult<Counts>,
     ) {
         if !self.client.context().take_alarm() {
             return;
@@ -118,9 +118,7 @@ impl Consumer {
             return;
         };
         for (partition, gone) in self.opened().iter() {
-            let count = known
-                .get(&partition.topic)
-                .map_or(0, |topic| topic.partitions);
+            let count = known.get(&partition.topic).copied().unwrap_or(0);
             if partition.partition.0 >= count
                 && let Some(gone) = gone.upgrade()
             {

@@ -1,10 +1,12 @@
 //! The calls of librdkafka that the crate `rdkafka` has no form of, or none that is cheap enough: batches from the queue
 //! of a partition, produce with a topic handle, delivery reports in batches and without busy waiting.
 //!
-//! The only file with `unsafe`. What it rests on throughout: handles of librdkafka may be used by any thread at any time
+//! The only file with `unsafe`, and those below it. What it rests on throughout: handles of librdkafka may be used by any thread at any time
 //! (its documentation says so); each value here owns its handle, gives it back once, and holds the client that the
 //! handle belongs to for as long as it lives.
 #![expect(unsafe_code, reason = "this is the file for it")]
+
+pub(super) mod topics;
 
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::ptr::{self, NonNull};

@@ -7,7 +7,7 @@ use std::time::Duration;
 use rdkafka::consumer::Consumer as _;
 
 use super::Shared;
-use super::admin::topics_of;
+use super::admin::heard_of;
 use super::consumer::EVENTS_AT_ONCE;
 use super::link::probe;
 
@@ -34,7 +34,7 @@ fn run(shared: &Weak<Shared>) {
         }
         for consumer in shared.consumers_in_use() {
             consumer.serve();
-            consumer.look_for_lost_partitions(|names| topics_of(&shared.admin, names, PROBE));
+            consumer.look_for_lost_partitions(|names| heard_of(&shared.admin, names, PROBE));
         }
         if shared.link.is_suspected() || shared.link.is_lost() {
             match probe(shared.admin.client(), PROBE) {

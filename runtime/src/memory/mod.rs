@@ -28,7 +28,7 @@ use bytes::Bytes;
 use futures_util::future::try_join_all;
 use tanist_actors::port::{
     Broker, BrokerError, Clock, CommittedOffset, LogBuilder, LogError, PortFuture, Source,
-    TopicInfo, TopicPartition, TopicSettings, TopicSpec,
+    TopicInfo, TopicPartition, TopicSettings, TopicSpec, TopicUuid,
 };
 use tanist_broker::{Bounds, BrokerError as Refusal, BrokerPort, NewRecord, TopicConfig};
 use tanist_cluster::{Offset, TransactionalId};
@@ -153,8 +153,11 @@ impl Broker for MemoryBroker {
                 let found = self.wire.insist(|port, now| port.describe_topic(name, now));
                 match found.await {
                     Ok(topic) => {
-                        let partitions = topic.partitions.len() as i32;
-                        topics.insert(name.clone(), TopicInfo { partitions });
+                        let info = TopicInfo {
+                            partitions: topic.partitions.len() as i32,
+                            id: Some(TopicUuid(topic.id.simple().to_string().into())),
+                        };
+                        topics.insert(name.clone(), info);
                     }
                     Err(Refusal::UnknownTopicOrPartition) => {}
                     Err(refusal) => return Err(failed(refusal, format!("describe topic {name}"))),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tanist_actors::port::Clock;
 use tanist_actors::shard::{ShardState, ShardStatus};
-use tanist_actors::worker::{CommitReport, Reports, Stage};
+use tanist_actors::worker::{CommitReport, Reports, Stage, UnreadPartitions};
 use tanist_cluster::control::Record;
 use tanist_cluster::view::View;
 use tanist_cluster::{Epoch, MemberId, NodeName, Offset, ShardId};
@@ -37,6 +37,7 @@ struct Entries {
     shards: BTreeMap<ShardId, ShardStatus>,
     totals: CommitTotals,
     written: BTreeSet<Arc<str>>,
+    unread: BTreeMap<Arc<str>, UnreadPartitions>,
     /// To be written to the control log: at most one for each shard and plan.
     releases: VecDeque<Record>,
     member: Option<MemberId>,
@@ -123,6 +124,11 @@ impl Board {
     /// The topics that this node has sent to.
     pub(super) fn written(&self) -> BTreeSet<Arc<str>> {
         self.entries().written.clone()
+    }
+
+    /// The input topics with partitions that nobody reads.
+    pub fn unread(&self) -> BTreeMap<Arc<str>, UnreadPartitions> {
+        self.entries().unread.clone()
     }
 
     /// Changes with every report.
@@ -245,6 +251,14 @@ impl Reports for Board {
 
     fn writes(&self, topic: &Arc<str>) {
         self.entries().written.insert(topic.clone());
+    }
+
+    fn unread(&self, topic: &Arc<str>, unread: UnreadPartitions) {
+        let before = self.entries().unread.insert(topic.clone(), unread);
+        if before != Some(unread) {
+            tracing::warn!("input topic {topic} {unread}");
+            self.changed();
+        }
     }
 
     fn commit(&self, commit: &CommitReport) {

@@ -2,6 +2,7 @@ mod caught_up;
 mod changelogs;
 mod clusters;
 mod frozen;
+mod inputs;
 mod quiet;
 mod refusals;
 mod stopping;

@@ -53,6 +53,21 @@ fn an_input_that_was_truncated_before_it_was_read_is_not_skipped() {
 }
 
 #[test]
+fn an_input_that_was_made_anew_is_not_read_from_the_old_position() {
+    let (broker, program) = counted(500);
+    let between = "orders-account-repartition";
+    delete_topic(&broker, between);
+    broker.raw().create_topic(between, 8, &[]);
+    assert_refuses(
+        &program,
+        &[
+            "input orders-account-repartition[",
+            "was deleted and made anew",
+        ],
+    );
+}
+
+#[test]
 fn a_changelog_that_was_deleted_or_is_anothers_does_not_fit_the_disk() {
     let (broker, program) = counted(1000);
     delete_topic(&broker, CHANGELOG);

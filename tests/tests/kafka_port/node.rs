@@ -1,6 +1,7 @@
 //! What a node asks of brokers that are busy, or not there.
 
 use std::net::TcpListener;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::TopicPartitionList;
@@ -13,6 +14,7 @@ use tanist_broker::{ApiKey, Fault, FaultRule};
 use tanist_cluster::Offset;
 use tanist_tests::broker::TestBroker;
 use tanist_tests::clients::{TIMEOUT, begin};
+use tanist_tests::raw::poll_until;
 
 use crate::support::{GROUP, LONG, Reader, commit, id, impatient, kafka, log, partition, run};
 
@@ -60,6 +62,24 @@ fn committed_offsets_are_told_when_the_transaction_that_changes_them_is_decided(
         let committed = committed.expect("it is decided").expect("an answer");
         assert_eq!(committed[&of].offset, Offset(41));
     });
+}
+
+#[test]
+fn a_topic_that_is_made_anew_is_another_one() {
+    let broker = TestBroker::start();
+    let kafka = kafka(&broker, &[]);
+    let topic = broker.topic(3, &[]);
+    let name: Arc<str> = topic.as_str().into();
+    let told = || run(kafka.topics(std::slice::from_ref(&name))).expect("an answer");
+    let first = told()[&name].clone();
+    assert_eq!(first.partitions, 3);
+    assert!(first.id.is_some(), "both brokers have ids");
+    assert_eq!(told()[&name], first, "it is the same when asked again");
+    broker.raw().delete_topic(&topic);
+    poll_until("the end of the topic", || told().is_empty().then_some(()));
+    broker.raw().create_topic(&topic, 3, &[]);
+    let second = poll_until("the new topic", || told().remove(&name));
+    assert_ne!(second.id, first.id);
 }
 
 #[test]

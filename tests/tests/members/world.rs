@@ -9,7 +9,8 @@ use tanist_actors::port::{
 };
 use tanist_actors::shard::{ShardState, ShardStatus};
 use tanist_actors::worker::{
-    CommitReport, Refusals, Reports, Stage, Thread, WorkerHandle, WorkerParts, WorkerSettings,
+    CommitReport, Refusals, Reports, Stage, Thread, UnreadPartitions, WorkerHandle, WorkerParts,
+    WorkerSettings,
 };
 use tanist_cluster::control::{Armed, Entry, Join, Record};
 use tanist_cluster::plan::{Draft, Roles, Why};
@@ -396,6 +397,8 @@ impl Reports for News {
     fn commit(&self, _: &CommitReport) {
         self.any.notify_one();
     }
+
+    fn unread(&self, _: &Arc<str>, _: UnreadPartitions) {}
 }
 
 /// Runs `test` on memory ports and virtual time.

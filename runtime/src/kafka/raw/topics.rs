@@ -1,0 +1,134 @@
+//! What topics there are, with their ids, which the crate `rdkafka` does not tell.
+
+use std::collections::BTreeMap;
+use std::ffi::{CString, c_char, c_int};
+use std::ptr::{self, NonNull};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::bindings as rd;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::types::RDKafkaRespErr;
+
+use super::{Event, text};
+use crate::kafka::context::Context;
+
+/// What a broker tells of a topic.
+pub(in crate::kafka) struct Described {
+    /// Base64, as Kafka's tools show it; empty if the broker has no ids.
+    pub(in crate::kafka) id: String,
+    pub(in crate::kafka) partitions: i32,
+    /// Whether each of them has a leader.
+    pub(in crate::kafka) has_leaders: bool,
+}
+
+/// What is told of one topic; or why nothing is.
+pub(in crate::kafka) type Answer = Result<Described, RDKafkaErrorCode>;
+
+/// Asks for the topics of these names, in one request.
+pub(in crate::kafka) fn describe(
+    client: &BaseConsumer<Context>,
+    names: &[Arc<str>],
+    limit: Duration,
+) -> Result<BTreeMap<Arc<str>, Answer>, KafkaError> {
+    // The same name twice would be refused.
+    let names: BTreeMap<CString, &Arc<str>> = names
+        .iter()
+        .map(|name| Ok((CString::new(&**name)?, name)))
+        .collect::<Result<_, KafkaError>>()?;
+    if names.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let limit_ms = limit.as_millis().clamp(1, 3_600_000) as c_int;
+    let event = ask(client, names.keys(), limit_ms)?;
+    // SAFETY: the event is alive, and is of this kind: nothing else was asked for on its queue. The topics in it, and what
+    // they consist of, live as long as it does.
+    let topics = unsafe {
+        let error = rd::rd_kafka_event_error(event.0.as_ptr());
+        if error != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
+            return Err(KafkaError::MetadataFetch(error.into()));
+        }
+        let result = rd::rd_kafka_event_DescribeTopics_result(event.0.as_ptr());
+        let mut count = 0;
+        let topics = rd::rd_kafka_DescribeTopics_result_topics(result, &mut count);
+        (0..count)
+            .map(|place| described(*topics.add(place)))
+            .collect::<Vec<(String, Answer)>>()
+    };
+    let known: BTreeMap<&str, &Arc<str>> = names.values().map(|name| (&***name, *name)).collect();
+    let topics = topics.into_iter();
+    Ok(topics
+        .filter_map(|(name, answer)| Some(((*known.get(&*name)?).clone(), answer)))
+        .collect())
+}
+
+fn ask<'a>(
+    client: &BaseConsumer<Context>,
+    names: impl Iterator<Item = &'a CString>,
+    limit_ms: c_int,
+) -> Result<Event, KafkaError> {
+    let native = client.client().native_ptr();
+    let mut names: Vec<*const c_char> = names.map(|name| name.as_ptr()).collect();
+    // SAFETY: the client is alive, and so are the names while the collection is made, which copies them. Options, collection
+    // and queue are ours and given back; an answer that comes later than that is dropped by librdkafka, which counts who
+    // holds a queue. The event is ours, or null.
+    let event = unsafe {
+        let kind = rd::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS;
+        let options = rd::rd_kafka_AdminOptions_new(native, kind);
+        rd::rd_kafka_AdminOptions_set_request_timeout(options, limit_ms, ptr::null_mut(), 0);
+        let collection =
+            rd::rd_kafka_TopicCollection_of_topic_names(names.as_mut_ptr(), names.len());
+        let queue = rd::rd_kafka_queue_new(native);
+        rd::rd_kafka_DescribeTopics(native, collection, options, queue);
+        let event = rd::rd_kafka_queue_poll(queue, limit_ms);
+        rd::rd_kafka_queue_destroy(queue);
+        rd::rd_kafka_TopicCollection_destroy(collection);
+        rd::rd_kafka_AdminOptions_destroy(options);
+        event
+    };
+    let late = KafkaError::MetadataFetch(RDKafkaErrorCode::OperationTimedOut);
+    NonNull::new(event).map(Event).ok_or(late)
+}
+
+/// # Safety
+/// `topic` is a description that is alive.
+unsafe fn described(topic: *const rd::rd_kafka_TopicDescription_t) -> (String, Answer) {
+    // SAFETY: by contract; what is asked for belongs to the description, or is null.
+    unsafe {
+        let name = text(rd::rd_kafka_TopicDescription_name(topic));
+        let error = rd::rd_kafka_TopicDescription_error(topic);
+        if !error.is_null() {
+            return (name, Err(rd::rd_kafka_error_code(error).into()));
+        }
+        let mut count = 0;
+        let partitions = rd::rd_kafka_TopicDescription_partitions(topic, &mut count);
+        let has_leader = |place| {
+            let leader = rd::rd_kafka_TopicPartitionInfo_leader(*partitions.add(place));
+            !leader.is_null()
+        };
+        let described = Described {
+            id: id(rd::rd_kafka_TopicDescription_topic_id(topic)),
+            partitions: count as i32,
+            has_leaders: (0..count).all(has_leader),
+        };
+        (name, Ok(described))
+    }
+}
+
+/// # Safety
+/// `uuid` is null or an id that is alive.
+unsafe fn id(uuid: *const rd::rd_kafka_Uuid_t) -> String {
+    // librdkafka has another alphabet than Kafka's tools.
+    let spelt = |text: String| text.replace('+', "-").replace('/', "_");
+    // SAFETY: by contract; the text belongs to the id.
+    unsafe {
+        let is_known = !uuid.is_null()
+            && (rd::rd_kafka_Uuid_most_significant_bits(uuid) != 0
+                || rd::rd_kafka_Uuid_least_significant_bits(uuid) != 0);
+        match is_known {
+            true => spelt(text(rd::rd_kafka_Uuid_base64str(uuid))),
+            false => String::new(),
+        }
+    }
+}
