@@ -7,11 +7,13 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::control::{Entry, Key, Record};
-use crate::ids::{Epoch, Generation, MemberId};
+use crate::ids::{Epoch, Generation, MemberId, Partition};
 
-/// The format that this build writes, and the newest that it reads. It is raised for every kind of record that is new and for
-/// every change of one that a build of before would not read: so all who read a format agree on what is foreign to it.
-pub const FORMAT: u32 = 1;
+/// The newest format that this build reads. It is raised for every kind of record that is new and for every change of one that
+/// a build of before would not read: so all who read a format agree on what is foreign to it.
+pub const FORMAT: u32 = 2;
+/// The first format, in which all is written that could be read from the beginning.
+const FIRST: u32 = 1;
 
 /// Why a record of the control log, or a heartbeat, cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -54,10 +56,11 @@ struct Read<T> {
 }
 
 pub(crate) fn to_json<T: Serialize>(record: &T) -> Vec<u8> {
-    let written = Written {
-        format: FORMAT,
-        record,
-    };
+    write(FIRST, record)
+}
+
+fn write<T: Serialize>(format: u32, record: &T) -> Vec<u8> {
+    let written = Written { format, record };
     serde_json::to_vec(&written).expect("a record has only keys that are text or numbers")
 }
 
@@ -80,7 +83,11 @@ impl Record {
     /// The value to be written under [`Record::key`].
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        to_json(self)
+        let format = match self {
+            Self::Begun(_) => 2,
+            _ => FIRST,
+        };
+        write(format, self)
     }
 }
 
@@ -115,6 +122,7 @@ impl fmt::Display for Key {
             Self::Armed(member, generation) => write!(f, "armed/{member}/{generation}"),
             Self::Plan(epoch, author) => write!(f, "plan/{epoch}/{author}"),
             Self::Released(epoch, member, shard) => write!(f, "released/{epoch}/{member}/{shard}"),
+            Self::Begun(topic, partition) => write!(f, "begun/{topic}/{partition}"),
         }
     }
 }
@@ -149,6 +157,7 @@ impl FromStr for Key {
                 MemberId(number(next()?)?),
                 number(next()?)?,
             )),
+            "begun" => Ok(Self::Begun(next()?.into(), Partition(number(next()?)?))),
             _ => Err(NotAKey),
         }
     }
@@ -157,7 +166,7 @@ impl FromStr for Key {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::{Armed, Leave, Released};
+    use crate::control::{Armed, Begun, Leave, Released};
     use crate::ids::ShardId;
     use crate::testing;
 
@@ -180,6 +189,11 @@ mod tests {
                 member: MemberId(3),
                 shard: ShardId::new("by/account", 12),
             }),
+            Record::Begun(Begun {
+                topic: "orders".into(),
+                partition: Partition(12),
+                id: Some("aHkN3".into()),
+            }),
         ]
     }
 
@@ -196,11 +210,11 @@ mod tests {
 
     #[test]
     fn a_newer_format_asks_for_an_upgrade() {
-        let newer = br#"{"format":2,"record":{"decree":{}},"more":[]}"#;
+        let newer = br#"{"format":3,"record":{"decree":{}},"more":[]}"#;
         let error = Entry::decode(b"decree/1", Some(newer)).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "there is a record of format 2 at key decree/1, this build reads up to 1: \
+            "there is a record of format 3 at key decree/1, this build reads up to 2: \
              upgrade this node to the build that the others run"
         );
     }

@@ -7,10 +7,11 @@
 //! | [`Armed`] | `armed/{member}/{generation}` | superseded by a later generation, or its member is gone |
 //! | [`Plan`] | `plan/{epoch}/{author}` | superseded, or never accepted |
 //! | [`Released`] | `released/{epoch}/{member}/{shard}` | its epoch is over |
+//! | [`Begun`] | `begun/{topic}/{partition}` | never written; by hand: as if nothing had been read |
 //!
 //! **Keys and compaction.** Whatever compaction removes, the fold of what is left has to be the same view
 //! (S9). So a key is never written twice with different meanings, but for `Leave`, which takes the place of
-//! its `Join`: a member of whom the log knows nothing *is* gone. A plan's key names epoch and author, so that
+//! its `Join`: a member of whom the log knows nothing *is* gone; and for `Begun`, of which the last one counts. A plan's key names epoch and author, so that
 //! an ignored plan cannot push the accepted one of the same epoch out of the log. [`crate::garbage`] says
 //! which keys get a tombstone, so that the log does not grow.
 //!
@@ -20,10 +21,12 @@
 //! - an author writes at most one plan per epoch; after a failed write it may repeat the same bytes, or wait
 //!   until the epoch has passed.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::ids::{Epoch, Generation, MemberId, Millis, NodeName, ShardId};
+use crate::ids::{Epoch, Generation, MemberId, Millis, NodeName, Partition, ShardId};
 use crate::plan::Plan;
 use crate::topology::Topology;
 
@@ -44,6 +47,8 @@ pub enum Record {
     Plan(Plan),
     /// A member gives up a shard.
     Released(Released),
+    /// A position was committed.
+    Begun(Begun),
 }
 
 /// A process has started. The offset of this record is its [`MemberId`].
@@ -121,6 +126,21 @@ pub struct Released {
     pub shard: ShardId,
 }
 
+/// The app has committed a position in an input partition, and nothing but its consumer group says which: that of a shard
+/// without tables. Kafka forgets the offsets of a group without members after a time; by this it is known that there was one.
+///
+/// Written after that commit has succeeded: where it stands, there was a position.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Begun {
+    /// The input topic.
+    pub topic: Arc<str>,
+    /// Its partition.
+    pub partition: Partition,
+    /// The broker's id of the topic, if it says: a topic made anew has not been read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<Arc<str>>,
+}
+
 /// What a record is about; compaction keeps the last record of each key. Their order is the order in which
 /// they are cleaned away, see [`crate::garbage`].
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -133,6 +153,8 @@ pub enum Key {
     Armed(MemberId, Generation),
     /// One shard that one member gave up in an epoch.
     Released(Epoch, MemberId, ShardId),
+    /// A position in a partition of a topic.
+    Begun(Arc<str>, Partition),
 }
 
 /// A record of the control log as it is read.
@@ -154,6 +176,7 @@ impl Record {
             Self::Armed(armed) => Key::Armed(armed.member, armed.generation),
             Self::Plan(plan) => Key::Plan(plan.epoch, plan.author),
             Self::Released(it) => Key::Released(it.epoch, it.member, it.shard.clone()),
+            Self::Begun(it) => Key::Begun(it.topic.clone(), it.partition),
         }
     }
 }

@@ -33,5 +33,6 @@ fn is_superseded(key: &Key, view: &View) -> bool {
                 || current.is_some_and(|it| it.epoch() == *epoch && it.author() != *author)
         }
         Key::Released(epoch, ..) => *epoch < view.epoch(),
+        Key::Begun(..) => false,
     }
 }

@@ -1,11 +1,12 @@
 //! What a node knows from the control log: the fold of its records (S9: same log, same view).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use uuid::Uuid;
 
 use crate::control::{Armed, Entry, Join, Key, Leave, Record, Released};
-use crate::ids::{Epoch, Generation, MemberId, NodeName, Offset, ShardId};
+use crate::ids::{Epoch, Generation, MemberId, NodeName, Offset, Partition, ShardId};
 use crate::plan::Plan;
 
 #[cfg(test)]
@@ -26,6 +27,8 @@ pub struct View {
     /// Of the current epoch, and of later ones whose plan is not here yet (a repeated write of it may have
     /// taken the first one's place).
     released: BTreeMap<Epoch, BTreeSet<(ShardId, MemberId)>>,
+    /// Where positions were committed, and in which topic of that name.
+    begun: BTreeMap<(Arc<str>, Partition), Option<Arc<str>>>,
 }
 
 /// A member, as the log knows it. Whether it is alive is each node's own judgement.
@@ -119,7 +122,15 @@ impl View {
             Entry::Record(Record::Armed(armed)) => self.arms(armed),
             Entry::Record(Record::Plan(plan)) => self.plans(plan),
             Entry::Record(Record::Released(released)) => self.releases(released),
+            Entry::Record(Record::Begun(begun)) => {
+                self.begun.insert((begun.topic, begun.partition), begun.id);
+                Applied::Nothing
+            }
             Entry::Tombstone(Key::Member(incarnation)) => self.forgets(incarnation),
+            Entry::Tombstone(Key::Begun(topic, partition)) => {
+                self.begun.remove(&(topic, partition));
+                Applied::Nothing
+            }
             // Only what has no part in the view any more gets one of these.
             Entry::Tombstone(Key::Armed(..) | Key::Plan(..) | Key::Released(..)) => {
                 Applied::Nothing
@@ -247,6 +258,14 @@ impl View {
     #[must_use]
     pub fn epoch(&self) -> Epoch {
         self.plan.as_ref().map(Plan::epoch).unwrap_or_default()
+    }
+
+    /// Whether a position was committed in a partition, by a shard without tables; and in which topic of that name, if that
+    /// was known.
+    #[must_use]
+    pub fn begun(&self, topic: &Arc<str>, partition: Partition) -> Option<Option<&Arc<str>>> {
+        let begun = self.begun.get(&(topic.clone(), partition));
+        begun.map(Option::as_ref)
     }
 
     /// Whom the shard's active waits for before it gets its permit.

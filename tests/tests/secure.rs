@@ -32,7 +32,9 @@ fn settings(broker: &str, protocol: &str, mechanism: &str) -> Vec<(String, Strin
             of_broker("TANIST_TEST_PASSWORD"),
         ),
     ];
-    settings.map(|(name, value)| (name.to_owned(), value)).into()
+    settings
+        .map(|(name, value)| (name.to_owned(), value))
+        .into()
 }
 
 fn tls(mechanism: &str) -> Vec<(String, String)> {

@@ -23,6 +23,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tanist_cluster::control::Begun;
 use tanist_cluster::permit::Permit;
 use tanist_cluster::{Epoch, Offset, ShardId};
 use tokio::sync::Notify;
@@ -62,6 +63,8 @@ pub(crate) struct Shard {
     context: ShardContext,
     scope: Rc<Scope>,
     intakes: Vec<AgentIntake>,
+    /// What the control log is to say once a position is committed.
+    to_begin: RefCell<Vec<Begun>>,
     /// Outputs of finished records that no commit contains yet.
     outputs: RefCell<Stage>,
     /// How changelog records change the store; away while a commit is in flight.
@@ -104,6 +107,7 @@ pub(crate) struct ShardParts {
     pub(crate) context: ShardContext,
     pub(crate) scope: Rc<Scope>,
     pub(crate) intakes: Vec<AgentIntake>,
+    pub(crate) to_begin: Vec<Begun>,
     pub(crate) replay: Replay,
 }
 
@@ -128,6 +132,7 @@ impl Shard {
             context: parts.context,
             scope: parts.scope,
             intakes: parts.intakes,
+            to_begin: RefCell::new(parts.to_begin),
             outputs: RefCell::default(),
             replay: RefCell::new(Some(parts.replay)),
             committed: RefCell::new(positions(&inputs)),

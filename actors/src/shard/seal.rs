@@ -90,6 +90,9 @@ impl Shard {
             self.stored.set(super::position(&state.replay));
             *self.replay.borrow_mut() = Some(state.replay);
         }
+        for begun in self.to_begin.take() {
+            self.desk.reports().begun(begun);
+        }
         *self.committed.borrow_mut() = super::positions(&self.sealed.borrow());
         self.context.each_table(|table| table.committed());
         self.intakes

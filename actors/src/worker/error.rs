@@ -86,6 +86,18 @@ pub(super) enum ReplicaError {
         /// The end.
         end: Offset,
     },
+    /// The consumer group has forgotten where the app stands.
+    #[error(
+        "the app has read input {partition}, and its consumer group does not say any more how far: Kafka forgets that when \
+         nobody commits for longer than offsets.retention.minutes (a week unless set otherwise), or somebody has deleted \
+         it. To begin anew would process every record again. {way_out}"
+    )]
+    PositionLost {
+        /// The input.
+        partition: TopicPartition,
+        /// What to do.
+        way_out: String,
+    },
     /// The input is not the one that the app has read.
     #[error(
         "input {partition} was deleted and made anew: this app has read the topic with the id {read}, and the one that is \

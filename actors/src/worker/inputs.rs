@@ -6,10 +6,12 @@ use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use tanist_cluster::control::Begun;
+use tanist_cluster::view::View;
 use tanist_cluster::{Offset, ShardId};
 use tokio::sync::Notify;
 
-use super::error::ReplicaError;
+use super::error::{ReplicaError, reset_offsets};
 use super::{Guarantee, Worker};
 use crate::agent::AgentSpec;
 use crate::group::GroupSpec;
@@ -55,18 +57,24 @@ impl Worker {
     }
 
     /// Opens the inputs of a shard where each agent goes on, by [`agent_input`]: by the shard's state, else by the
-    /// consumer group, else at the start.
+    /// consumer group, else at the start. And what is to be said once positions are committed.
     pub(super) fn open_inputs(
         &self,
         shard: &ShardId,
         group: &GroupSpec,
         replay: &Replay,
         known: &Known,
-    ) -> Result<Vec<AgentIntake>, ReplicaError> {
+        view: &View,
+    ) -> Result<(Vec<AgentIntake>, Vec<Begun>), ReplicaError> {
         known.check_changelogs(shard, replay)?;
-        let mut intakes = Vec::new();
+        let (mut intakes, mut to_begin) = (Vec::new(), Vec::new());
         for (input, partition) in group.inputs.iter().zip(self.inputs_of(shard, group)) {
             let topic_uuid = known.topic_uuid(&self.app, &partition, replay)?;
+            if group.tables.is_empty() {
+                let begun = begun(&partition, topic_uuid.as_ref());
+                known.check_position(&self.app, &partition, &begun, view)?;
+                to_begin.extend((!is_known(&begun, view)).then_some(begun));
+            }
             let mut agents = Vec::new();
             for agent in &input.agents {
                 let key = agent_input(&agent.name, &partition.topic);
@@ -90,7 +98,7 @@ impl Worker {
                 });
             }
         }
-        Ok(intakes)
+        Ok((intakes, to_begin))
     }
 
     fn inputs_of(&self, shard: &ShardId, group: &GroupSpec) -> Vec<TopicPartition> {
@@ -159,6 +167,29 @@ impl Known {
         }
     }
 
+    /// Of a shard without tables, the consumer group alone knows the position, and Kafka forgets it: without one, it has to
+    /// be certain that there was none.
+    fn check_position(
+        &self,
+        app: &str,
+        partition: &TopicPartition,
+        there: &Begun,
+        view: &View,
+    ) -> Result<(), ReplicaError> {
+        let begun = view.begun(&partition.topic, partition.partition);
+        let is_same = |read: Option<&Arc<str>>| match (read, &there.id) {
+            (Some(read), Some(there)) => read == there,
+            _ => true,
+        };
+        if self.committed.contains_key(partition) || !begun.is_some_and(is_same) {
+            return Ok(());
+        }
+        Err(ReplicaError::PositionLost {
+            partition: partition.clone(),
+            way_out: reset_offsets(app, partition),
+        })
+    }
+
     /// Where an agent goes on.
     fn progress(
         &self,
@@ -191,6 +222,19 @@ impl Known {
             );
         }
     }
+}
+
+fn begun(partition: &TopicPartition, uuid: Option<&TopicUuid>) -> Begun {
+    Begun {
+        topic: partition.topic.clone(),
+        partition: partition.partition,
+        id: uuid.map(|uuid| uuid.0.clone()),
+    }
+}
+
+/// Whether the control log says so already.
+fn is_known(begun: &Begun, view: &View) -> bool {
+    view.begun(&begun.topic, begun.partition) == Some(begun.id.as_ref())
 }
 
 fn at(next: Offset) -> Progress {

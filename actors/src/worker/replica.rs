@@ -185,11 +185,16 @@ impl Replica {
             return self.fail("its store is not open");
         };
         let (known, group) = (self.known.take(), &self.group);
-        let inputs = self
-            .worker
-            .open_inputs(&self.shard, group, &copy.replay, &known);
-        let intakes = match inputs {
-            Ok(intakes) => intakes,
+        let view = self.all.upgrade().map(|all| all.view());
+        let inputs = self.worker.open_inputs(
+            &self.shard,
+            group,
+            &copy.replay,
+            &known,
+            &view.unwrap_or_default(),
+        );
+        let (intakes, to_begin) = match inputs {
+            Ok(opened) => opened,
             Err(error) => {
                 self.at.replace(CopyAt::Rest(copy));
                 return self.fail(&error);
@@ -204,6 +209,7 @@ impl Replica {
             context: self.context(&copy, &scope),
             scope,
             intakes,
+            to_begin,
             replay: copy.replay,
         });
         self.worker.add(&shard);

@@ -50,6 +50,10 @@ impl Replicas {
         self.decisions.borrow().phase(shard)
     }
 
+    pub(super) fn view(&self) -> Arc<View> {
+        self.view.borrow().clone()
+    }
+
     /// Of the plan that is in force.
     pub(super) fn epoch(&self) -> Epoch {
         self.view.borrow().epoch()

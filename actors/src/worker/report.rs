@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tanist_cluster::control::Record;
+use tanist_cluster::control::{Begun, Record};
 use tanist_cluster::{Epoch, ShardId, WorkerIndex};
 
 use crate::shard::ShardStatus;
@@ -18,6 +18,8 @@ pub trait Reports: Send + Sync {
     fn gone(&self, shard: &ShardId);
     /// To be written to the control log, by the node, in the order of the calls: a permit was given up.
     fn release(&self, released: Record);
+    /// To be written to the control log: a position was committed where none was before.
+    fn begun(&self, begun: Begun);
     /// A shard that moves has come to a stage, at this moment.
     fn stage(&self, shard: &ShardId, epoch: Epoch, stage: Stage);
     /// The worker sends to this topic; said once, before the first record is visible.

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::control::Begun;
 use crate::permit::Review;
 use crate::plan::Draft;
 use crate::testing::{Log, Node, World, join, shard, topology};
@@ -245,4 +246,29 @@ fn a_log_that_goes_back_is_refused() {
             read_to: Offset(2)
         }
     );
+}
+
+#[test]
+fn of_a_position_the_last_record_counts_whatever_compaction_has_left() {
+    let begun = |id: Option<&str>| {
+        Entry::Record(Record::Begun(Begun {
+            topic: "orders".into(),
+            partition: Partition(3),
+            id: id.map(Arc::from),
+        }))
+    };
+    let orders = Arc::from("orders");
+    let (mut whole, mut compacted) = (View::default(), View::default());
+    assert_eq!(whole.begun(&orders, Partition(3)), None);
+    whole.apply(Offset(0), begun(None)).unwrap();
+    assert_eq!(whole.begun(&orders, Partition(3)), Some(None));
+    whole.apply(Offset(1), begun(Some("a"))).unwrap();
+    compacted.apply(Offset(1), begun(Some("a"))).unwrap();
+    assert_eq!(whole, compacted);
+    assert_eq!(whole.begun(&orders, Partition(3)), Some(Some(&"a".into())));
+    assert_eq!(whole.begun(&orders, Partition(2)), None);
+    assert_eq!(crate::garbage(&whole), []);
+    let tombstone = Entry::Tombstone(Key::Begun(orders.clone(), Partition(3)));
+    whole.apply(Offset(2), tombstone).unwrap();
+    assert_eq!(whole.begun(&orders, Partition(3)), None);
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use tanist_actors::port::Clock;
 use tanist_actors::shard::{ShardState, ShardStatus};
 use tanist_actors::worker::{CommitReport, Reports, Stage, UnreadPartitions};
-use tanist_cluster::control::Record;
+use tanist_cluster::control::{Begun, Record};
 use tanist_cluster::view::View;
 use tanist_cluster::{Epoch, MemberId, NodeName, Offset, ShardId};
 use tokio::sync::{Notify, watch};
@@ -38,7 +38,7 @@ struct Entries {
     totals: CommitTotals,
     written: BTreeSet<Arc<str>>,
     unread: BTreeMap<Arc<str>, UnreadPartitions>,
-    /// To be written to the control log: at most one for each shard and plan.
+    /// To be written to the control log: at most one for each shard and plan, and for each input.
     releases: VecDeque<Record>,
     member: Option<MemberId>,
     view: Arc<View>,
@@ -231,6 +231,11 @@ impl Reports for Board {
             self.note(note.shard(&it.shard).epoch(it.epoch));
         }
         self.entries().releases.push_back(released);
+        self.released.notify_one();
+    }
+
+    fn begun(&self, begun: Begun) {
+        self.entries().releases.push_back(Record::Begun(begun));
         self.released.notify_one();
     }
 

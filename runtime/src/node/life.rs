@@ -9,7 +9,7 @@ use std::time::Duration;
 use tanist_actors::port::{BrokerError, LocalPortFuture};
 use tanist_actors::worker::Unfinished;
 use tanist_cluster::admission::{Admission, admit};
-use tanist_cluster::control::{Join, Record};
+use tanist_cluster::control::{Begun, Join, Record};
 use tanist_cluster::garbage;
 use tanist_cluster::heartbeat::{Heartbeat, Reports};
 use tanist_cluster::liveness::Liveness;
@@ -455,6 +455,14 @@ impl<'n> Life<'n> {
                 self.office.refused(plan, now);
                 return Ok(());
             }
+            // Said again when the shard begins anew.
+            (Err(error @ BrokerError::Refused { .. }), Record::Begun(begun)) => {
+                let Begun {
+                    topic, partition, ..
+                } = begun;
+                tracing::warn!("it is not noted that {topic}[{partition}] is read: {error}");
+                return Ok(());
+            }
             (Err(error @ BrokerError::Refused { .. }), _) => return Err(error.into()),
             (Err(error), _) => error,
         };
@@ -475,6 +483,9 @@ fn still_wanted(record: &Record, view: &View) -> bool {
             .member(armed.member)
             .is_some_and(|member| member.generation < armed.generation),
         Record::Leave(leave) => view.member(leave.member).is_some(),
+        Record::Begun(begun) => {
+            view.begun(&begun.topic, begun.partition) != Some(begun.id.as_ref())
+        }
         // Written once: with a new incarnation next time.
         Record::Join(_) => false,
     }

@@ -9,8 +9,8 @@ use super::{CATCH_UP, orders};
 const CONTROL: &str = "orders.control";
 const STARTS: usize = 4;
 /// Of one node: its `Join`, its producers, and the plan. And what the last tombstone is for: the end of a log is not
-/// compacted.
-const COUNTS: usize = 4;
+/// compacted. And of each partition of the orders, that it is read.
+const COUNTS: usize = 4 + 8;
 
 fn now() -> Millis {
     let now = UNIX_EPOCH.elapsed().expect("it is later than 1970");

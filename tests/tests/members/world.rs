@@ -12,7 +12,7 @@ use tanist_actors::worker::{
     CommitReport, Refusals, Reports, Stage, Thread, UnreadPartitions, WorkerHandle, WorkerParts,
     WorkerSettings,
 };
-use tanist_cluster::control::{Armed, Entry, Join, Record};
+use tanist_cluster::control::{Armed, Begun, Entry, Join, Record};
 use tanist_cluster::plan::{Draft, Roles, Why};
 use tanist_cluster::topology::Topology;
 use tanist_cluster::view::View;
@@ -383,6 +383,11 @@ impl Reports for News {
 
     fn release(&self, released: Record) {
         self.told().to_write.push(released);
+        self.any.notify_one();
+    }
+
+    fn begun(&self, begun: Begun) {
+        self.told().to_write.push(Record::Begun(begun));
         self.any.notify_one();
     }
 

@@ -90,6 +90,66 @@ fn a_deleted_key_stays_deleted_when_its_deletion_is_gone_from_the_changelog() {
     }
 }
 
+/// Sends a word, and leaves the app alone for longer than Kafka keeps its positions.
+fn away(test: &mut TestApp) {
+    test.topic("words").send("a", "once");
+    test.settle();
+    test.kill("n1");
+    test.advance(DAY * 8);
+}
+
+fn words(test: &mut TestApp) -> Vec<String> {
+    let out = test.topic("out").records::<String, String>();
+    out.into_iter().map(|(_, word)| word).collect()
+}
+
+#[test]
+fn a_shard_without_tables_whose_position_was_forgotten_says_so_and_processes_nothing_again() {
+    let mut test = TestApp::new(echo());
+    away(&mut test);
+    test.start("n1");
+    test.topic("words").send("a", "twice");
+    test.advance(HOUR);
+    for shard in test.status("n1") {
+        let ShardState::Broken { reason } = &shard.state else {
+            panic!("{shard:?}");
+        };
+        assert!(reason.contains("does not say any more how far"), "{reason}");
+        assert!(reason.contains("--reset-offsets"), "{reason}");
+    }
+    assert_eq!(words(&mut test), ["once"]);
+    test.kill("n1");
+    // What is advised.
+    let (broker, now) = (test.broker(), tanist_broker::Millis(test.now().0));
+    for topic in ["words", "echo-word-repartition"] {
+        let place = tanist_broker::TopicPartition::new(topic, 0);
+        let position = tanist_broker::Committed {
+            offset: 1,
+            ..Default::default()
+        };
+        let group = [(place, position)];
+        broker.commit_offsets("echo", &group, now).unwrap();
+    }
+    test.start("n1");
+    test.settle();
+    assert_eq!(words(&mut test), ["once", "twice"]);
+}
+
+#[test]
+fn an_input_that_is_new_to_an_app_is_read_from_its_beginning_however_long_it_was_away() {
+    let mut test = TestApp::new(echo());
+    away(&mut test);
+    let (broker, now) = (test.broker(), tanist_broker::Millis(test.now().0));
+    for topic in ["words", "echo-word-repartition"] {
+        broker.delete_topic(topic, now).unwrap();
+    }
+    test.start("n1");
+    test.settle();
+    test.topic("words").send("a", "anew");
+    test.settle();
+    assert_eq!(words(&mut test), ["once", "anew"]);
+}
+
 #[test]
 fn positions_of_shards_without_tables_outlive_what_kafka_keeps_of_a_quiet_group() {
     let mut test = TestApp::new(echo());
