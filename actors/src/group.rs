@@ -27,6 +27,8 @@ pub struct GroupSpec {
 pub struct InputSpec {
     /// The topic.
     pub topic: TopicId,
+    /// It is the app's own, between two steps: what has been processed is deleted from it.
+    pub is_own: bool,
     /// The agents, in the order in which they were declared.
     pub agents: Vec<AgentSpec>,
 }

@@ -95,6 +95,12 @@ pub trait Broker: Send + Sync + 'static {
         partitions: &'a [TopicPartition],
     ) -> PortFuture<'a, Result<BTreeMap<TopicPartition, CommittedOffset>, BrokerError>>;
 
+    /// Deletes the records below these offsets, for ever. If it fails, some of them may be gone.
+    fn delete_records<'a>(
+        &'a self,
+        below: &'a [(TopicPartition, Offset)],
+    ) -> PortFuture<'a, Result<(), BrokerError>>;
+
     /// Fences the producers of `ids`: when it returns, their open transactions are aborted and they can write nothing
     /// more (S1). All at once, in parallel.
     fn fence<'a>(&'a self, ids: &'a [TransactionalId]) -> PortFuture<'a, Result<(), BrokerError>>;

@@ -174,6 +174,21 @@ impl Shard {
         known.filter_map(|agent| Some((self.input(agent.topic), agent.topic_uuid.as_ref()?)))
     }
 
+    /// How far a successful commit contains all that is to be done with its inputs that are the app's own.
+    pub(crate) fn processed(&self) -> BTreeMap<TopicPartition, Offset> {
+        let committed = self.committed.borrow();
+        let mut processed = BTreeMap::new();
+        for input in self.group.inputs.iter().filter(|input| input.is_own) {
+            let agents = self.intakes.iter().filter(|it| it.topic == input.topic);
+            // The slowest of them; not known of one is not processed.
+            let slowest = agents
+                .map(|agent| committed.get(&agent.key).copied().unwrap_or_default())
+                .min();
+            processed.extend(slowest.map(|offset| (self.input(input.topic), offset)));
+        }
+        processed
+    }
+
     pub(crate) fn scope(&self) -> &Scope {
         &self.scope
     }

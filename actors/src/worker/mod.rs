@@ -9,6 +9,7 @@ mod copy;
 mod desk;
 mod error;
 mod inputs;
+mod purge;
 mod refusals;
 mod replica;
 mod replicas;
@@ -138,6 +139,7 @@ impl Worker {
             error = self.publish_at_once() => error,
             error = self.keep_up() => error,
             error = self.watch_topics() => error,
+            error = self.purge() => error,
         }
     }
 

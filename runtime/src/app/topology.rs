@@ -19,6 +19,9 @@ use super::{App, TopicEntry};
 /// The group of the timers of an app: one shard, no topic.
 const TIMERS: &str = "timers";
 
+/// Of a topic from which what was processed is deleted: Kafka frees whole segments, of a gigabyte unless told otherwise.
+const SEGMENT_BYTES: &str = "52428800";
+
 /// What a topic is there for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -376,6 +379,7 @@ impl App {
         };
         let input = |topic: &TopicId| InputSpec {
             topic: *topic,
+            is_own: entries[usize::from(topic.0)].kind == TopicKind::Repartition,
             agents: agents(*topic).collect::<Vec<AgentSpec>>(),
         };
         let own = format!("{}-", self.id);
@@ -523,10 +527,10 @@ fn spec_of(entry: &TopicEntry, partitions: i32) -> TopicSpec {
     let mut config = settings;
     if entry.kind == TopicKind::Repartition {
         // Kafka's retention goes by the records' timestamps, which are those of the input: old records would be gone
-        // before they are read.
-        config
-            .entry("retention.ms".into())
-            .or_insert_with(|| "-1".into());
+        // before they are read. What was processed is deleted by who did so, and leaves the disk by segments.
+        for (name, value) in [("retention.ms", "-1"), ("segment.bytes", SEGMENT_BYTES)] {
+            config.entry(name.into()).or_insert_with(|| value.into());
+        }
     }
     if entry.kind == TopicKind::Changelog {
         config

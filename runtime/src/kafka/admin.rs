@@ -385,6 +385,23 @@ impl Broker for Kafka {
         )
     }
 
+    fn delete_records<'a>(
+        &'a self,
+        below: &'a [(TopicPartition, Offset)],
+    ) -> PortFuture<'a, Result<(), BrokerError>> {
+        let below = below.to_vec();
+        Box::pin(self.shared.ask("delete records", move |shared, limit| {
+            if below.is_empty() {
+                return Ok(());
+            }
+            let mut list = TopicPartitionList::with_capacity(below.len());
+            for (TopicPartition { topic, partition }, offset) in &below {
+                list.add_partition_offset(topic, partition.0, Position::Offset(offset.0))?;
+            }
+            raw::topics::delete_records(&shared.admin, &list, limit)
+        }))
+    }
+
     fn fence<'a>(&'a self, ids: &'a [TransactionalId]) -> PortFuture<'a, Result<(), BrokerError>> {
         Box::pin(self.shared.fence(ids.to_vec()))
     }

@@ -261,6 +261,24 @@ impl Broker for MemoryBroker {
         })
     }
 
+    fn delete_records<'a>(
+        &'a self,
+        below: &'a [(TopicPartition, Offset)],
+    ) -> PortFuture<'a, Result<(), BrokerError>> {
+        Box::pin(async move {
+            for (partition, offset) in below {
+                let address = address(partition);
+                let deleted = self
+                    .wire
+                    .insist(|port, now| port.delete_records(&address, Some(offset.0), now));
+                deleted
+                    .await
+                    .map_err(|refusal| failed(refusal, format!("delete records of {partition}")))?;
+            }
+            Ok(())
+        })
+    }
+
     fn fence<'a>(&'a self, ids: &'a [TransactionalId]) -> PortFuture<'a, Result<(), BrokerError>> {
         Box::pin(async move {
             let fences = ids.iter().map(|id| async move {

@@ -3,6 +3,7 @@ mod changelogs;
 mod clusters;
 mod frozen;
 mod inputs;
+mod purging;
 mod quiet;
 mod refusals;
 mod stopping;

@@ -30,6 +30,10 @@ pub(super) const CASES: &[Case] = &[
         Box::pin(appends(world))
     }),
     Case::new(
+        "what is deleted below an offset is gone, and no more",
+        |world| Box::pin(delete_records(world)),
+    ),
+    Case::new(
         "the offsets of a partition that does not exist are refused",
         |world| Box::pin(no_offsets(world)),
     ),
@@ -50,6 +54,31 @@ async fn topics(world: &World<'_>) {
         .map(|(name, topic)| (name.clone(), topic.partitions))
         .collect();
     assert_eq!(counts, [(of_three.topic, 3), (of_one.topic, 1)]);
+}
+
+async fn delete_records(world: &World<'_>) {
+    let [first, second, third] = world.topic().await;
+    for partition in [&first, &second, &third] {
+        for value in [&b"0"[..], b"1", b"2"] {
+            let appended = world.broker().append(partition, b"k", Some(value)).await;
+            appended.expect("it is appended");
+        }
+    }
+    let below = [(first.clone(), Offset(2)), (third.clone(), Offset(3))];
+    // Again is no error.
+    for _ in 0..2 {
+        let deleted = world.broker().delete_records(&below).await;
+        deleted.expect("they are deleted");
+    }
+    let partitions = [first, second, third];
+    let offsets = world.broker().offsets(&partitions).await;
+    let offsets = offsets.expect("an answer");
+    let one = partitions[1].clone();
+    let left = partitions.map(|it| (offsets[&it].start.0, offsets[&it].end.0));
+    assert_eq!(left, [(2, 3), (0, 3), (3, 3)]);
+    let beyond = [(one, Offset(9))];
+    let deleted = world.broker().delete_records(&beyond).await;
+    deleted.expect_err("nothing stands there");
 }
 
 fn spec(world: &World<'_>, partitions: i32) -> TopicSpec {

@@ -82,6 +82,7 @@ impl App {
                 })
                 .collect(),
             inputs: vec![InputSpec {
+                is_own: false,
                 topic: TopicId(0),
                 agents: vec![agent],
             }],
