@@ -48,6 +48,16 @@ pub enum ShardState {
     },
 }
 
+impl ShardState {
+    /// Whether it processes records, or is about to go on.
+    pub fn is_at_work(&self) -> bool {
+        matches!(
+            self,
+            Self::Running | Self::Restarting { .. } | Self::Stopping
+        )
+    }
+}
+
 impl fmt::Display for ShardState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -76,6 +76,7 @@ pub(super) const UP: &str = "up";
 /// The command of apps that have a generator and a reader that judges them.
 pub(super) const CHAOS: &str = "chaos";
 
+const WHOM: &str = "Whom to ask (all other settings are as for a node: `worker --help`)";
 const SETTINGS: &str = "Settings (also in tanist.toml, and as TANIST_... in the environment)";
 
 /// The whole grammar of an app's command line.
@@ -107,29 +108,60 @@ pub(super) fn grammar(app: &App, own: &[AppCommand], program: Option<&OsString>)
             }
         }
     }
-    command.subcommand(local)
+    command = command.subcommand(local);
+    // Before they are handed down, so that they have the settings in their own way.
+    for name in ASKERS {
+        command = command.mut_subcommand(name, |asker| settings_of(asker, true));
+    }
+    command
+}
+
+/// Commands that ask a node, or an `up`, which they find by these settings.
+const ASKERS: [&str; 9] = [
+    "get", "scan", "status", "kill", "freeze", "thaw", "stop", "start", "add",
+];
+const ASKED_BY: [&str; 2] = ["data-dir", "http"];
+
+/// Adds the flags of all settings. An asker takes them all, so that the environment and the file of a node do for it, too;
+/// its help shows those that say whom to ask.
+fn settings_of(command: Command, is_asker: bool) -> Command {
+    let flags = ROWS.iter().map(|row| {
+        let is_asked_by = ASKED_BY.contains(&row.flag);
+        Arg::new(row.flag)
+            .long(row.flag)
+            .value_name(row.value)
+            .help(match row.flag {
+                "data-dir" if is_asker => {
+                    "The data directory of whom to ask [default: .tanist/{app id}]"
+                }
+                "http" if is_asker => {
+                    "Where it answers [default: as a file in its data directory says]"
+                }
+                _ => row.help,
+            })
+            .hide_short_help(!row.common && !is_asked_by)
+            .hide_long_help(is_asker && !is_asked_by)
+            .global(true)
+            .help_heading(match is_asker {
+                true => WHOM,
+                false => SETTINGS,
+            })
+    });
+    let kafka = Arg::new("kafka")
+        .long("kafka")
+        .value_name("NAME=VALUE")
+        .help("A property of the Kafka client, by librdkafka's name; can be repeated")
+        .hide_short_help(true)
+        .hide_long_help(is_asker)
+        .action(ArgAction::Append)
+        .global(true)
+        .help_heading(SETTINGS);
+    command.args(flags).arg(kafka)
 }
 
 impl Args for SettingFlags {
     fn augment_args(command: Command) -> Command {
-        let flags = ROWS.iter().map(|row| {
-            Arg::new(row.flag)
-                .long(row.flag)
-                .value_name(row.value)
-                .help(row.help)
-                .hide_short_help(!row.common)
-                .global(true)
-                .help_heading(SETTINGS)
-        });
-        let kafka = Arg::new("kafka")
-            .long("kafka")
-            .value_name("NAME=VALUE")
-            .help("A property of the Kafka client, by librdkafka's name; can be repeated")
-            .hide_short_help(true)
-            .action(ArgAction::Append)
-            .global(true)
-            .help_heading(SETTINGS);
-        command.args(flags).arg(kafka)
+        settings_of(command, false)
     }
 
     fn augment_args_for_update(command: Command) -> Command {

@@ -22,7 +22,9 @@ Examples:
 #[derive(Args)]
 pub(super) struct NodeArgs {
     /// The node, as `up` calls it: n1, n2, ..., or broker
-    node: String,
+    // Not `node`, as the setting is called.
+    #[arg(value_name = "NODE")]
+    target: String,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -32,7 +34,7 @@ struct Done {
 }
 
 pub(super) fn run(session: Session, act: Act, args: NodeArgs) -> Result<()> {
-    order(&session, &["nodes", &args.node, act.name()])
+    order(&session, &["nodes", &args.target, act.name()])
 }
 
 /// One more node.

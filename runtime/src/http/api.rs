@@ -20,7 +20,7 @@ use crate::kafka::Contact;
 use crate::node::{Board, OpenStores};
 
 /// How long a status waits for the broker to tell the ends of partitions.
-const ENDS_WITHIN: Duration = Duration::from_secs(1);
+const ENDS_WITHIN: Duration = Duration::from_millis(400);
 
 /// See the module. Shared by the threads that answer.
 pub(crate) struct Api {
@@ -66,7 +66,10 @@ impl Api {
             let sample = Sample {
                 at: self.clock.elapsed(),
                 commits: self.board.totals().commits,
-                records: records.map(|line| (line.shard, line.records)).collect(),
+                records: records
+                    .filter(|line| line.state.is_at_work())
+                    .map(|line| (line.shard, line.records))
+                    .collect(),
             };
             self.rates().add(sample);
             self.clock.sleep(PERIOD).await;

@@ -16,6 +16,8 @@ use crate::node::reachable;
 /// How long another node may take to take a call, and to answer.
 const CONNECT_WITHIN: Duration = Duration::from_secs(1);
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+/// How long it may take to say how it is: one that is frozen holds nobody up.
+const STATUS_WITHIN: Duration = Duration::from_millis(600);
 /// How long it may take for its part of an answer when another can be asked in its place, and when a copy is as good anyway.
 const REPLACED_AFTER: Duration = Duration::from_secs(1);
 const COPY_AFTER: Duration = Duration::from_millis(250);
@@ -87,7 +89,9 @@ impl Peers {
     /// What the node of `join` says of itself.
     pub(super) fn status(&self, join: &Join) -> Result<NodeStatus, String> {
         let url = self.url(join, "status")?;
-        let status: NodeStatus = self.read(self.agent.get(url).call())?;
+        let request = self.agent.get(url).config();
+        let request = request.timeout_global(Some(STATUS_WITHIN)).build();
+        let status: NodeStatus = self.read(request.call())?;
         match status.node == join.node {
             true => Ok(status),
             false => Err(format!("node {} has its address by now", status.node)),
@@ -109,7 +113,10 @@ impl Peers {
         &self,
         answered: Result<Response<Body>, ureq::Error>,
     ) -> Result<T, String> {
-        let mut response = answered.map_err(|error| format!("it does not answer ({error})"))?;
+        let mut response = answered.map_err(|error| match error {
+            ureq::Error::Timeout(_) => "no answer in time: it may be frozen".to_owned(),
+            error => format!("no answer ({error})"),
+        })?;
         if !is_of_app(&response, &self.app) {
             return Err("somebody else has its address by now".to_owned());
         }

@@ -1,21 +1,27 @@
 //! [`ClusterStatus`]: what all nodes of an app tell of themselves, put together by whichever of them is asked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
 use actix_web::web;
+use futures_util::future::join;
 use futures_util::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
+use tanist_actors::shard::ShardState;
 use tanist_cluster::plan::Plan;
 use tanist_cluster::view::View;
-use tanist_cluster::{Epoch, MemberId, NodeName};
+use tanist_cluster::{Epoch, MemberId, NodeName, ShardId};
 
 use super::Api;
-use super::status::{BrokerStatus, CommitStatus, NodeStatus, Role, ShardLine, known, sum};
+use super::rates::total;
+use super::status::{BrokerStatus, CommitStatus, NodeStatus, Role, ShardLine, known, rate, sum};
+use crate::node::Death;
 
 /// How many nodes are asked at the same time.
 const AT_ONCE: usize = 64;
+/// How many broken shards are named before the tables, in which all are.
+const MAX_NAMED: usize = 5;
 
 /// See the module.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -26,7 +32,10 @@ pub(crate) struct ClusterStatus {
     pub(crate) broker: BrokerStatus,
     /// Records handled by the shards where they are now.
     pub(crate) records: u64,
-    pub(crate) records_per_second: f64,
+    pub(crate) records_per_second: Option<f64>,
+    /// Shards that are broken and at work nowhere: their input waits.
+    #[serde(default)]
+    pub(crate) broken_shards: usize,
     /// Records that wait in all inputs; none if somebody does not know or does not answer.
     pub(crate) lag_records: Option<u64>,
     /// In the order in which they joined.
@@ -56,7 +65,7 @@ pub(crate) struct Told {
     pub(crate) broker: BrokerStatus,
     pub(crate) commits: CommitStatus,
     pub(crate) records: u64,
-    pub(crate) records_per_second: f64,
+    pub(crate) records_per_second: Option<f64>,
     pub(crate) lag_records: Option<u64>,
 }
 
@@ -72,6 +81,9 @@ pub(crate) struct PlacedShard {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct PlanStatus {
     pub(crate) nodes: BTreeMap<MemberId, NodeName>,
+    /// Who has died lately, as far as the node that is asked was there.
+    #[serde(default)]
+    pub(crate) deaths: Vec<Death>,
     pub(crate) plan: Plan,
 }
 
@@ -87,22 +99,23 @@ impl Api {
     /// What all members tell, and this node whether or not it is one.
     pub(super) async fn cluster(self: &Arc<Self>) -> ClusterStatus {
         let view = self.board.view();
-        let mut me = self.status().await;
         // This node may join while it is asked; it is one line even so.
-        me.member = me.member.filter(|id| view.member(*id).is_some());
+        let here = self.board.member();
+        let here = here.filter(|id| view.member(*id).is_some());
         let members: Vec<MemberId> = view.members().map(|(id, _)| id).collect();
-        let others = members.into_iter().filter(|id| me.member != Some(*id));
+        let others = members.into_iter().filter(|id| here != Some(*id));
         let asks = others.map(|id| self.ask_status(view.clone(), id));
-        let mut asked: Vec<Asked> = stream::iter(asks)
+        let asked = stream::iter(asks)
             .buffer_unordered(AT_ONCE)
             .filter_map(std::future::ready)
-            .collect()
-            .await;
-        let join = me.member.and_then(|id| Some(&view.member(id)?.join));
+            .collect();
+        let (mut me, mut asked): (NodeStatus, Vec<Asked>) = join(self.status(), asked).await;
+        me.member = here;
+        let joined = me.member.and_then(|id| Some(&view.member(id)?.join));
         asked.push(Asked {
             node: me.node.clone(),
             member: me.member,
-            http: join.and_then(|join| join.http.clone()),
+            http: joined.and_then(|join| join.http.clone()),
             answer: Ok(me.clone()),
         });
         ClusterStatus::of(&view, me, asked)
@@ -128,6 +141,7 @@ impl Api {
         };
         Some(PlanStatus {
             nodes: view.members().map(name).collect(),
+            deaths: self.board.deaths(),
             plan: view.plan()?.clone(),
         })
     }
@@ -162,7 +176,7 @@ impl ClusterStatus {
         let rank = |it: &PlacedShard| (it.line.shard.clone(), it.line.role, it.node.clone());
         shards.sort_by_cached_key(rank);
         let told = || nodes.iter().filter_map(|node| node.told.as_ref());
-        let rate: f64 = told().map(|told| told.records_per_second).sum();
+        let records_per_second = total(told().map(|told| told.records_per_second));
         let lag = sum(told().map(|told| told.lag_records));
         Self {
             app: me.app,
@@ -172,13 +186,29 @@ impl ClusterStatus {
                 reachable: told().all(|told| told.broker.reachable),
             },
             records: told().map(|told| told.records).sum(),
-            // Of sums of tenths, only the tenths mean something.
-            records_per_second: (rate * 10.0).round() / 10.0,
+            records_per_second,
+            broken_shards: broken(&shards).len(),
             lag_records: lag.filter(|_| all_answer),
             nodes,
             shards,
         }
     }
+}
+
+/// The shards that are broken somewhere and at work nowhere, each where it is broken, and why.
+fn broken(shards: &[PlacedShard]) -> BTreeMap<&ShardId, (&NodeName, &str)> {
+    let at_work = shards.iter().filter(|it| {
+        let state = it.line.state.as_ref();
+        it.line.role == Role::Active && state.is_some_and(ShardState::is_at_work)
+    });
+    let at_work: BTreeSet<&ShardId> = at_work.map(|it| &it.line.shard).collect();
+    let broken = shards.iter().rev().filter_map(|it| match &it.line.state {
+        Some(ShardState::Broken { reason }) => Some((&it.line.shard, (&it.node, reason.as_str()))),
+        _ => None,
+    });
+    broken
+        .filter(|(shard, _)| !at_work.contains(shard))
+        .collect()
 }
 
 impl Told {
@@ -197,6 +227,7 @@ impl Told {
 impl fmt::Display for ClusterStatus {
     /// Tables for people.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.broken(f)?;
         let plan = self
             .plan
             .map_or_else(|| "no plan yet".to_owned(), |plan| format!("plan {plan}"));
@@ -210,7 +241,7 @@ impl fmt::Display for ClusterStatus {
             f,
             "{} records processed, {} a second, lag {}\n",
             self.records,
-            self.records_per_second,
+            rate(self.records_per_second),
             known(self.lag_records)
         )?;
         self.nodes(f)?;
@@ -219,6 +250,32 @@ impl fmt::Display for ClusterStatus {
 }
 
 impl ClusterStatus {
+    /// What is broken, before all else.
+    fn broken(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all = broken(&self.shards);
+        let Some((_, (_, reason))) = all.first_key_value() else {
+            return Ok(());
+        };
+        let (shards, are) = match all.len() {
+            1 => ("SHARD", "IS"),
+            _ => ("SHARDS", "ARE"),
+        };
+        let named = all.iter().take(MAX_NAMED);
+        let named: Vec<String> = named
+            .map(|(shard, (node, _))| format!("{shard} on {node}"))
+            .collect();
+        let more = match all.len().saturating_sub(MAX_NAMED) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let count = all.len();
+        writeln!(
+            f,
+            "{count} {shards} {are} BROKEN, and the input waits: {}{more}: {reason}\n",
+            named.join(", ")
+        )
+    }
+
     fn node_width(&self) -> usize {
         let names = self.nodes.iter().map(|node| node.node.as_str().len());
         names.max().unwrap_or(0).max("node".len())
@@ -246,7 +303,7 @@ impl ClusterStatus {
                     "{:>6}  {:>7}  {:>10}  {:>8}  {:>9}  up {:.1} s",
                     has(Role::Active),
                     has(Role::Standby),
-                    told.records_per_second,
+                    rate(told.records_per_second),
                     known(told.lag_records),
                     told.commits.per_second,
                     told.uptime_ms as f64 / 1e3,
@@ -295,6 +352,51 @@ impl fmt::Display for PlanStatus {
             .iter()
             .map(|(id, node)| format!("{id} is {node}"));
         writeln!(f, "members: {}", names.collect::<Vec<_>>().join(", "))?;
+        for death in &self.deaths {
+            writeln!(f, "{death}")?;
+        }
         f.write_str(self.plan.to_string().trim_end())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::status::examples;
+    use super::*;
+
+    /// The status of two nodes that have these states of shard `orders/0`.
+    fn status(of_n1: (Role, ShardState), of_n2: (Role, ShardState)) -> ClusterStatus {
+        let asked = [("n1", of_n1), ("n2", of_n2)].map(|(node, (role, state))| {
+            let line = examples::line(ShardId::new("orders", 0), role, Some(state));
+            Asked {
+                node: node.into(),
+                member: None,
+                http: None,
+                answer: Ok(examples::status(node, vec![line])),
+            }
+        });
+        let me = examples::status("n1", Vec::new());
+        ClusterStatus::of(&View::default(), me, asked.into())
+    }
+
+    #[test]
+    fn a_shard_that_is_broken_and_at_work_nowhere_is_told_before_all_else() {
+        let broken = || ShardState::Broken {
+            reason: "the disk is full".into(),
+        };
+        let one = status(
+            (Role::Active, broken()),
+            (Role::Standby, ShardState::Standby),
+        );
+        assert_eq!(one.broken_shards, 1);
+        let text = one.to_string();
+        let first = "1 SHARD IS BROKEN, and the input waits: orders/0 on n1: the disk is full\n\n";
+        assert!(text.starts_with(first), "{text}");
+        let moved = status(
+            (Role::Active, ShardState::Running),
+            (Role::Standby, broken()),
+        );
+        assert_eq!(moved.broken_shards, 0);
+        assert!(moved.to_string().starts_with("app orders"), "{moved}");
     }
 }

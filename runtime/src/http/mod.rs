@@ -52,7 +52,7 @@ pub(crate) use client::{Peers, ask_app, ask_status, is_of_app, patient};
 pub(crate) use cluster::{ClusterStatus, PlanStatus};
 pub(crate) use local::LocalApi;
 pub(crate) use question::{Found, Freshness, Page, Range, Refusal};
-pub(crate) use rates::Rates;
+pub(crate) use rates::{Rates, total};
 pub(crate) use status::{NodeStatus, Role};
 #[cfg(test)]
 pub(crate) use status::{ShardLine, examples};
@@ -220,6 +220,7 @@ fn refused(error: &QueryError) -> HttpResponse {
         QueryError::NotJoined | QueryError::NoAnswer { .. } => {
             (StatusCode::SERVICE_UNAVAILABLE, "not_ready")
         }
+        QueryError::Broken { .. } => (StatusCode::SERVICE_UNAVAILABLE, "broken"),
         QueryError::Table(_) => (StatusCode::INTERNAL_SERVER_ERROR, "failed"),
     };
     answer(status, kind, &error.to_string())

@@ -133,11 +133,12 @@ impl Api {
                 return Ok(parts);
             }
         }
-        let missing = search.missing().and_then(|(partition, why)| {
+        let missing = search.missing().and_then(|(partition, why, is_broken)| {
             let shard = shards.iter().find(|shard| shard.partition == partition)?;
-            Some(QueryError::NoAnswer {
-                shard: shard.clone(),
-                why,
+            let shard = shard.clone();
+            Some(match is_broken {
+                true => QueryError::Broken { shard, why },
+                false => QueryError::NoAnswer { shard, why },
             })
         });
         missing.map_or(Ok(parts), Err)

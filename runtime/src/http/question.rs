@@ -63,6 +63,9 @@ pub(crate) struct Part {
     pub(crate) copies: BTreeMap<Partition, Option<u64>>,
     /// The shards for which this node cannot answer, and why.
     pub(crate) missing: BTreeMap<Partition, String>,
+    /// Of these, those that are broken here.
+    #[serde(default)]
+    pub(crate) broken: BTreeSet<Partition>,
 }
 
 /// A key and its value.
@@ -114,7 +117,7 @@ pub(crate) struct Page {
 }
 
 /// What a store on this node is to its shard.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Held {
     /// All that is committed.
     Whole,
@@ -122,6 +125,8 @@ pub(crate) enum Held {
     Copy(Option<u64>),
     /// Still being filled: it would answer that keys are not there which are.
     Filling,
+    /// The shard is broken, for this reason. Its store, if it is open still, is as a copy, where that is known.
+    Broken(String, Option<u64>),
 }
 
 impl Held {
@@ -130,8 +135,9 @@ impl Held {
     pub(crate) fn of(status: Option<&ShardStatus>, is_active: bool, is_sure: bool) -> Option<Self> {
         let status = status?;
         let lag = status.copy.map(|copy| copy.lag_records);
-        Some(match status.state {
+        Some(match &status.state {
             ShardState::Restoring { .. } => Self::Filling,
+            ShardState::Broken { reason } => Self::Broken(reason.clone(), lag),
             _ if !is_sure => Self::Copy(None),
             ShardState::Running | ShardState::Restarting { .. } if is_active => Self::Whole,
             _ => Self::Copy(lag),
@@ -205,7 +211,7 @@ mod tests {
         Part {
             entries: keys.iter().map(entry).collect(),
             copies: copies.collect(),
-            missing: BTreeMap::new(),
+            ..Part::default()
         }
     }
 
@@ -277,5 +283,10 @@ mod tests {
             );
         }
         assert_eq!(Held::of(None, true, true), None);
+        let broken = ShardState::Broken {
+            reason: "the disk".into(),
+        };
+        let held = Held::of(Some(&status(broken)), true, true);
+        assert_eq!(held, Some(Held::Broken("the disk".into(), Some(2))));
     }
 }

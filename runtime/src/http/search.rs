@@ -27,6 +27,8 @@ struct Open {
     to_ask: VecDeque<MemberId>,
     /// Who could not answer, and why.
     tried: Vec<String>,
+    /// It is broken where one of them has it.
+    is_broken: bool,
 }
 
 impl Around<'_> {
@@ -60,7 +62,7 @@ impl Search {
         let open = shards.into_iter().map(|shard| {
             let open = Open {
                 to_ask: around.candidates(shard, stale_ok),
-                tried: Vec::new(),
+                ..Open::default()
             };
             (shard.partition, open)
         });
@@ -102,7 +104,11 @@ impl Search {
                 Err(reason) => Some(reason),
             };
             match (reason, self.open.get_mut(partition)) {
-                (Some(reason), Some(open)) => open.tried.push(format!("{node}: {reason}")),
+                (Some(reason), Some(open)) => {
+                    open.tried.push(format!("{node}: {reason}"));
+                    let broken = answer.as_ref().map(|part| &part.broken);
+                    open.is_broken |= broken.is_ok_and(|it| it.contains(partition));
+                }
                 (None, _) => {
                     self.open.remove(partition);
                 }
@@ -111,14 +117,15 @@ impl Search {
         }
     }
 
-    /// A shard that has no answer, and why.
-    pub(crate) fn missing(&self) -> Option<(Partition, String)> {
-        let (partition, open) = self.open.first_key_value()?;
+    /// A shard that has no answer, a broken one if there is one; why, and whether it is broken.
+    pub(crate) fn missing(&self) -> Option<(Partition, String, bool)> {
+        let broken = self.open.iter().find(|(_, open)| open.is_broken);
+        let (partition, open) = broken.or_else(|| self.open.first_key_value())?;
         let why = match open.tried.is_empty() {
             true => "nobody has it, as far as this node knows".to_owned(),
             false => open.tried.join("; "),
         };
-        Some((*partition, why))
+        Some((*partition, why, open.is_broken))
     }
 }
 
@@ -249,7 +256,27 @@ mod tests {
         search.heard("n3", &[Partition(1)].into(), &Ok(filling));
         assert_eq!(round(&mut search), []);
         let why = "n2: connection refused; n3: it is being filled".to_owned();
-        assert_eq!(search.missing(), Some((Partition(1), why)));
+        assert_eq!(search.missing(), Some((Partition(1), why, false)));
+    }
+
+    #[test]
+    fn of_what_has_no_answer_the_broken_is_told_first() {
+        let (plan, others) = (plan(), BTreeSet::new());
+        let around = Around {
+            plan: &plan,
+            me: None,
+            others: &others,
+        };
+        let mut search = Search::new(&around, &shards(), false);
+        let broken = Part {
+            missing: [(Partition(1), "broken there: the disk".to_owned())].into(),
+            broken: [Partition(1)].into(),
+            ..Part::default()
+        };
+        search.heard("n1", &[Partition(0)].into(), &Err("gone".to_owned()));
+        search.heard("n2", &[Partition(1)].into(), &Ok(broken));
+        let why = "n2: broken there: the disk".to_owned();
+        assert_eq!(search.missing(), Some((Partition(1), why, true)));
     }
 
     #[test]
@@ -263,6 +290,6 @@ mod tests {
         let unknown = ShardId::new("orders", SHARDS);
         let mut search = Search::new(&around, [&unknown], false);
         assert_eq!(round(&mut search), []);
-        assert_eq!(search.missing().map(|(it, _)| it), Some(Partition(SHARDS)));
+        assert_eq!(search.missing().map(|(it, ..)| it), Some(Partition(SHARDS)));
     }
 }

@@ -30,7 +30,8 @@ pub(crate) struct NodeStatus {
     pub(crate) commits: CommitStatus,
     /// Records handled by the shards that are here now.
     pub(crate) records: u64,
-    pub(crate) records_per_second: f64,
+    /// As far as it is known of the shards; none if of none.
+    pub(crate) records_per_second: Option<f64>,
     /// Records that wait in all inputs; none if the broker did not tell, or for inputs that are not read whole.
     pub(crate) lag_records: Option<u64>,
     pub(crate) shards: Vec<ShardLine>,
@@ -103,7 +104,8 @@ pub(crate) struct ShardLine {
     #[serde(flatten)]
     pub(crate) state: Option<ShardState>,
     pub(crate) records: u64,
-    pub(crate) records_per_second: f64,
+    /// Since it is at work here; none just after it came.
+    pub(crate) records_per_second: Option<f64>,
     /// Of the active, in its inputs; of a copy, in its changelogs.
     pub(crate) lag_records: Option<u64>,
     pub(crate) inputs: Vec<InputLine>,
@@ -167,7 +169,10 @@ impl ShardLine {
             role,
             state: reported.map(|status| status.state.clone()),
             records: reported.map_or(0, |status| status.records),
-            records_per_second: rates.records_of(&shard),
+            records_per_second: match reported {
+                Some(status) if status.state.is_at_work() => rates.records_of(&shard),
+                _ => Some(0.0),
+            },
             lag_records,
             inputs,
             copy,
@@ -187,7 +192,7 @@ impl ShardLine {
         format!(
             "{:7}  {:>10}  {:>8}  {:>12}  {state}",
             self.role,
-            self.records_per_second,
+            rate(self.records_per_second),
             known(self.lag_records),
             positions.join(" "),
         )
@@ -197,9 +202,8 @@ impl ShardLine {
 /// Whether what is reported of a shard names all of its inputs, be there none: one that is not at work yet tells of none.
 fn knows_inputs(reported: Option<&ShardStatus>) -> bool {
     reported.is_some_and(|status| match status.state {
-        ShardState::Running | ShardState::Restarting { .. } | ShardState::Stopping => true,
         ShardState::Broken { .. } => !status.inputs.is_empty(),
-        ShardState::Restoring { .. } | ShardState::Standby | ShardState::CatchingUp => false,
+        _ => status.state.is_at_work(),
     })
 }
 
@@ -245,7 +249,7 @@ impl fmt::Display for NodeStatus {
             f,
             "{} records processed, {} a second, lag {}; {} commits, {} a second, {} ms each (longest {} ms)\n",
             self.records,
-            self.records_per_second,
+            rate(self.records_per_second),
             known(self.lag_records),
             commits.count,
             commits.per_second,
@@ -267,6 +271,11 @@ impl fmt::Display for NodeStatus {
         }
         Ok(())
     }
+}
+
+/// A rate for people.
+pub(crate) fn rate(per_second: Option<f64>) -> String {
+    per_second.map_or_else(|| "-".to_owned(), |rate| rate.to_string())
 }
 
 pub(crate) fn known(lag: Option<u64>) -> String {
@@ -297,7 +306,7 @@ pub(crate) mod examples {
                 longest_ms: 1.0,
             },
             records: 10,
-            records_per_second: 0.0,
+            records_per_second: Some(0.0),
             lag_records: Some(0),
             shards,
             unread: BTreeMap::new(),
@@ -311,7 +320,7 @@ pub(crate) mod examples {
             role,
             state,
             records: 10,
-            records_per_second: 0.0,
+            records_per_second: Some(0.0),
             lag_records: Some(0),
             inputs: Vec::new(),
             copy: None,

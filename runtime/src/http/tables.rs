@@ -37,6 +37,12 @@ pub(crate) enum QueryError {
         "nobody answers for shard {shard} just now ({why}): try again soon; `status` says how the nodes are"
     )]
     NoAnswer { shard: ShardId, why: String },
+    /// A part of the table is broken, and nobody has a copy of it.
+    #[error(
+        "shard {shard} is broken, so its part of the table cannot be read until that is mended ({why}); `status` shows \
+         all that is broken"
+    )]
+    Broken { shard: ShardId, why: String },
     /// A stored value, or the store.
     #[error(transparent)]
     Table(#[from] TableError),
@@ -108,10 +114,13 @@ impl Tables {
         let (mut stores, mut part) = (Vec::new(), Part::default());
         for &partition in &question.partitions {
             let shard = ShardId::new(group.name.clone(), partition.0);
-            match self.store(&shard, held(&shard)) {
+            let held = held(&shard);
+            let is_broken = matches!(held, Some(Held::Broken(..)));
+            match self.store(&shard, held) {
                 Ok(readable) => stores.push(readable),
                 Err(why) => {
-                    part.missing.insert(partition, why.to_owned());
+                    part.missing.insert(partition, why);
+                    part.broken.extend(is_broken.then_some(partition));
                 }
             }
         }
@@ -135,14 +144,19 @@ impl Tables {
         Ok((group, &found.spec.reader))
     }
 
-    fn store(&self, shard: &ShardId, held: Option<Held>) -> Result<Readable, &'static str> {
+    fn store(&self, shard: &ShardId, held: Option<Held>) -> Result<Readable, String> {
+        let store = self.stores.find(shard);
         let copy = match held {
             Some(Held::Whole) => None,
             Some(Held::Copy(lag)) => Some((shard.partition, lag)),
-            Some(Held::Filling) => return Err("its copy is still being filled"),
-            None => return Err("it does not have the shard, or not yet"),
+            Some(Held::Filling) => return Err("its copy is still being filled".to_owned()),
+            Some(Held::Broken(_, Some(lag))) if store.is_some() => {
+                Some((shard.partition, Some(lag)))
+            }
+            Some(Held::Broken(reason, _)) => return Err(format!("broken there: {reason}")),
+            None => return Err("it does not have the shard, or not yet".to_owned()),
         };
-        let store = self.stores.find(shard).ok_or("its store is not open")?;
+        let store = store.ok_or_else(|| "its store is not open".to_owned())?;
         Ok(Readable { store, copy })
     }
 }
@@ -399,6 +413,7 @@ mod tests {
         let held = |shard: &ShardId| match shard.partition.0 {
             0 => Some(Held::Copy(Some(7))),
             1 => Some(Held::Filling),
+            2 => Some(Held::Broken("the disk".to_owned(), None)),
             _ => None,
         };
         for wanted in [Wanted::Key("a".into()), Wanted::Range(Range::default())] {
@@ -407,6 +422,8 @@ mod tests {
             assert_eq!(part.copies, [(Partition(0), Some(7))].into());
             let missing: Vec<i32> = part.missing.keys().map(|it| it.0).collect();
             assert_eq!(missing, [1, 2]);
+            assert_eq!(part.missing[&Partition(2)], "broken there: the disk");
+            assert_eq!(part.broken, [Partition(2)].into());
         }
     }
 }

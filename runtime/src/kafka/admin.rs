@@ -212,13 +212,19 @@ fn offsets_at(
     let topics: BTreeSet<&Arc<str>> = partitions.iter().map(|it| &it.topic).collect();
     let topics: Vec<Arc<str>> = topics.into_iter().cloned().collect();
     let there = heard_of(client, &topics, limit)?;
-    let missing = topics.iter().find(|topic| !there.contains_key(*topic));
+    let missing = partitions.iter().find_map(|partition| {
+        let TopicPartition { topic, partition } = partition;
+        match there.get(topic) {
+            None => Some(format!("topic {topic} does not exist; was it deleted?")),
+            Some(count) if partition.0 >= *count => Some(format!(
+                "topic {topic} has no partition {partition}, but only {count}; was it made anew?"
+            )),
+            Some(_) => None,
+        }
+    });
     let found = look_up(client, partitions, position, limit).map_err(Failure::from);
     match (found, missing) {
-        (Err(failure), Some(topic)) if is_unknown(&failure) => Err(Failure {
-            reason: format!("topic {topic} does not exist; was it deleted?"),
-            ..failure
-        }),
+        (Err(failure), Some(reason)) if is_unknown(&failure) => Err(Failure { reason, ..failure }),
         (found, _) => found,
     }
 }

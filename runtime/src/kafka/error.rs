@@ -41,9 +41,36 @@ impl From<KafkaError> for Failure {
             _ if is_transient(&error) => Remedy::Time,
             _ => Remedy::None,
         };
-        let reason = error.to_string();
+        let reason = in_words(&error);
         Self { reason, remedy }
     }
+}
+
+/// What an error means and what helps, where librdkafka's own words tell neither; these are beside it.
+pub(super) fn in_words(error: &KafkaError) -> String {
+    let words = match error.rdkafka_error_code() {
+        Some(Code::UnknownPartition | Code::UnknownTopic | Code::UnknownTopicOrPartition) => {
+            "a topic or partition that it needs does not exist (any more); was it deleted, or the broker's data?"
+        }
+        Some(
+            Code::TopicAuthorizationFailed
+            | Code::GroupAuthorizationFailed
+            | Code::ClusterAuthorizationFailed
+            | Code::TransactionalIdAuthorizationFailed,
+        ) => "the broker does not allow it to this user: grant it, or log in as another",
+        Some(Code::InvalidReplicationFactor) => {
+            "there are fewer brokers than replicas: start more, or ask for fewer (`Topic::replicas`)"
+        }
+        Some(Code::LeaderNotAvailable | Code::NotLeaderForPartition) => {
+            "a partition has no leader just now"
+        }
+        Some(Code::OperationTimedOut | Code::RequestTimedOut | Code::MessageTimedOut) => {
+            "no broker has answered in time"
+        }
+        Some(Code::AllBrokersDown | Code::BrokerTransportFailure) => "no broker can be reached",
+        _ => return error.to_string(),
+    };
+    format!("{words} ({error})")
 }
 
 impl From<FenceError> for Failure {
@@ -208,6 +235,20 @@ mod tests {
         ] {
             let failure = Failure::from(KafkaError::OffsetFetch(code));
             assert_eq!(failure.remedy, remedy, "{code}");
+        }
+    }
+
+    #[test]
+    fn what_users_may_see_is_in_words_before_the_name_of_the_error() {
+        for (code, words) in [
+            (Code::UnknownPartition, "does not exist (any more)"),
+            (Code::TopicAuthorizationFailed, "does not allow it"),
+            (Code::OperationTimedOut, "has answered in time"),
+            (Code::AllBrokersDown, "no broker can be reached"),
+        ] {
+            let failure = Failure::from(KafkaError::MetadataFetch(code));
+            let (before, _) = failure.reason.split_once(" (Meta data").unwrap_or_default();
+            assert!(before.contains(words), "{}", failure.reason);
         }
     }
 

@@ -183,7 +183,14 @@ impl Beats {
         let batch = match source.pull(BATCH_RECORDS) {
             Ok(pulled) => pulled.batch,
             Err(error) => {
-                self.reopen(&error.to_string());
+                // What to do is for logs that have to be kept: here it goes on with what comes.
+                let why = match error {
+                    LogError::OutOfRange { partition, offset } => {
+                        format!("{partition} has no offset {offset} any more")
+                    }
+                    error => error.to_string(),
+                };
+                self.reopen(&why);
                 return Vec::new();
             }
         };

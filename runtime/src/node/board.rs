@@ -14,8 +14,12 @@ use tanist_cluster::view::View;
 use tanist_cluster::{Epoch, MemberId, NodeName, Offset, ShardId};
 use tokio::sync::{Notify, watch};
 
+use super::death::Death;
 use super::report::Replica;
 use super::timeline::{Event, EventKind, Note, Timeline};
+
+/// How many deaths are remembered.
+const MAX_DEATHS: usize = 8;
 
 /// Commits since the node started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +49,8 @@ struct Entries {
     others: BTreeSet<MemberId>,
     /// Until then nobody can have taken this node for dead, as far as it was silent.
     sure_until: Duration,
+    /// The last that were put out.
+    deaths: VecDeque<Death>,
     /// When the last plan was read.
     planned: Option<(Epoch, Duration)>,
 }
@@ -116,6 +122,11 @@ impl Board {
         &self.timeline
     }
 
+    /// Who was put out lately.
+    pub fn deaths(&self) -> Vec<Death> {
+        self.entries().deaths.iter().cloned().collect()
+    }
+
     /// The events after the one of this number.
     pub fn events(&self, after: u64) -> Vec<Event> {
         self.timeline.after(after)
@@ -148,6 +159,10 @@ impl Board {
     pub(super) fn follow(&self, member: Option<MemberId>, view: &Arc<View>) {
         let mut entries = self.entries();
         entries.member = member;
+        let deaths = Death::between(&entries.view, view, self.clock.now());
+        entries.deaths.extend(deaths);
+        let over = entries.deaths.len().saturating_sub(MAX_DEATHS);
+        entries.deaths.drain(..over);
         entries.view = view.clone();
         let epoch = view.epoch();
         if entries.planned.is_none_or(|(planned, _)| planned != epoch) {

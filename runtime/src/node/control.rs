@@ -35,7 +35,7 @@ pub enum ControlError {
     #[error(transparent)]
     Broker(#[from] BrokerError),
     /// Its partition.
-    #[error(transparent)]
+    #[error("{}", of_log(.0))]
     Log(#[from] LogError),
     /// One of its records.
     #[error(transparent)]
@@ -43,6 +43,19 @@ pub enum ControlError {
     /// It is another one now.
     #[error(transparent)]
     WentBack(#[from] WentBack),
+}
+
+/// What it means that the partition cannot be read.
+fn of_log(error: &LogError) -> String {
+    match error {
+        LogError::OutOfRange { partition, .. } | LogError::UnknownPartition(partition) => format!(
+            "{partition}, in which the nodes of this app agree who does what, is not there as it was: the broker is \
+             another one, or has lost its data. If it is the embedded broker, which forgets all when it ends, stop every \
+             node, move their data directories away, and start them again; else bring its topics back, or begin anew \
+             under another app id"
+        ),
+        LogError::Broken { .. } => error.to_string(),
+    }
 }
 
 /// See the module.

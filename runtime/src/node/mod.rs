@@ -12,6 +12,7 @@ mod catch_up;
 mod control;
 mod crew;
 mod deal;
+mod death;
 mod inquiry;
 mod life;
 mod links;
@@ -38,6 +39,7 @@ use uuid::Uuid;
 
 pub use board::{Board, CommitTotals};
 pub use control::ControlError;
+pub use death::Death;
 pub(crate) use links::{INCARNATION_HEADER, PATH as ALIVE_PATH, reachable};
 pub use links::{Links, MemoryLinks, MemoryProcesses, TcpLinks, machine};
 pub use stores::OpenStores;

@@ -44,6 +44,7 @@ pub(crate) struct Settings {
     pub(crate) cluster: ClusterSettings,
     pub(crate) guarantee: Guarantee,
     pub(crate) commit_interval: Duration,
+    pub(crate) finish_timeout: Duration,
     pub(crate) commit_bytes: usize,
     pub(crate) store_bytes: usize,
     pub(crate) cache_bytes: usize,
@@ -74,6 +75,7 @@ impl Settings {
             standbys: None,
             guarantee: worker.guarantee,
             commit_interval: worker.commit_interval,
+            finish_timeout: worker.finish_timeout,
             commit_bytes: worker.commit_bytes,
             store_bytes: StoreOptions::default().memory_bytes,
             cache_bytes: 64 << 20,
@@ -175,6 +177,7 @@ impl Settings {
         WorkerSettings {
             guarantee: self.guarantee,
             commit_interval: self.commit_interval,
+            finish_timeout: self.finish_timeout,
             commit_bytes: self.commit_bytes,
             cache_bytes: self.cache_bytes / self.workers.max(1) as usize,
             max_record_bytes: self.max_record_bytes,
@@ -311,6 +314,17 @@ mod tests {
         let layers = [layer(Source::Flag, &[("transaction_timeout", "10s")])];
         let text = Settings::resolve("app", &layers).err().unwrap().to_string();
         assert!(text.contains("commit_timeout"), "{text}");
+    }
+
+    #[test]
+    fn how_long_a_handler_may_finish_is_what_was_set() {
+        let finish = |layers: &[Layer]| {
+            let settings = Settings::resolve("app", layers).expect("all of it is right");
+            settings.worker().finish_timeout
+        };
+        assert_eq!(finish(&[]), Duration::from_secs(10));
+        let given = layer(Source::Environment, &[("finish_timeout", "250ms")]);
+        assert_eq!(finish(&[given]), Duration::from_millis(250));
     }
 
     #[test]

@@ -121,6 +121,14 @@ pub(crate) const ROWS: &[Row] = &[
         set: |settings, text| put(&mut settings.cluster.leave_timeout, value::duration(text)),
     },
     Row {
+        flag: "finish-timeout",
+        value: "TIME",
+        help: "How long a handler may go on when its shard is to move or its node to stop; then it is cut off, and leaves no \
+               trace [default: 10s]",
+        common: false,
+        set: |settings, text| put(&mut settings.finish_timeout, value::duration(text)),
+    },
+    Row {
         flag: "weight",
         value: "N",
         help: "How much this node can carry, compared with the others; 0: no shards [default: 100]",

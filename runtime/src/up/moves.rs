@@ -55,7 +55,7 @@ pub(super) struct Moved {
     last: Event,
     /// From its cause to the last stage.
     pub(super) took_ms: i64,
-    /// All stages, in milliseconds after the cause.
+    /// The stages before it, in milliseconds after the cause.
     stages: String,
 }
 
@@ -68,7 +68,7 @@ impl Moved {
             stages,
             ..
         } = self;
-        self.told("moved", format!("from {from} in {took_ms} ms: {stages}"))
+        self.told("moved", summary(from, *took_ms, stages))
     }
 
     fn told(&self, kind: &str, text: String) -> Event {
@@ -79,6 +79,12 @@ impl Moved {
             ..self.last.clone()
         }
     }
+}
+
+/// What matters comes first: the rest may find no place in a line.
+fn summary(from: &NodeName, took_ms: i64, stages: &str) -> String {
+    let colon = if stages.is_empty() { "" } else { ": " };
+    format!("from {from} in {took_ms} ms to the first commit{colon}{stages}")
 }
 
 /// Those of one plan that go from one node to another, as one event.
@@ -100,7 +106,7 @@ pub(super) fn gather(moved: &[Moved]) -> Vec<Event> {
             1 => slowest.last.shard.as_ref()?.to_string(),
             shards => format!("{shards} shards"),
         };
-        let text = format!("{shards} from {from} in {took_ms} ms: {stages}");
+        let text = format!("{shards} {}", summary(from, *took_ms, stages));
         let told = slowest.told("took_over", text);
         Some(Event {
             shard: None,
@@ -163,6 +169,7 @@ impl Moves {
         stages.sort_by_key(|(stage, at)| (*at, place(stage)));
         let steps: Vec<String> = stages
             .into_iter()
+            .filter(|(stage, _)| *stage != LAST_STAGE)
             .map(|(stage, at)| format!("{} {}", stage.replace('_', " "), at.0 - since.0))
             .collect();
         Some(Moved {
@@ -195,6 +202,7 @@ fn push<T>(all: &mut VecDeque<T>, new: T) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::up::event::time_of_day;
 
     fn event(node: &str, at: i64, kind: &str, shard: bool, epoch: Option<u64>) -> Event {
         Event {
@@ -239,8 +247,8 @@ mod tests {
         assert_eq!(
             told(&mut of_n2(), &events),
             [
-                "n3   moved        orders/3 from n2 in 95 ms: dead 3, fenced 10, planned 15, permitted 20, \
-              caught up 20, assigned 30, first commit 95 (plan 2)"
+                "n3   moved        orders/3 from n2 in 95 ms to the first commit: dead 3, fenced 10, planned 15, \
+              permitted 20, caught up 20, assigned 30 (plan 2)"
             ]
         );
     }
@@ -257,7 +265,7 @@ mod tests {
         ];
         let told = told(&mut moves, &failure);
         assert!(
-            told[1].contains("from n3 in 50 ms: planned 0, first commit 50"),
+            told[1].contains("from n3 in 50 ms to the first commit: planned 0"),
             "{told:?}"
         );
     }
@@ -276,8 +284,8 @@ mod tests {
         assert_eq!(
             told(&mut of_n2(), &events),
             [
-                "n3   moved        orders/3 from n2 in 30 ms: last commit 0, released 1, permitted 15, \
-              first commit 30 (plan 2)"
+                "n3   moved        orders/3 from n2 in 30 ms to the first commit: last commit 0, released 1, \
+              permitted 15 (plan 2)"
             ]
         );
     }
@@ -291,16 +299,36 @@ mod tests {
                 ..event("n3", 1000 + took_ms, "first_commit", true, Some(2))
             },
             took_ms,
-            stages: format!("first commit {took_ms}"),
+            stages: "dead 3, fenced 10".into(),
         };
         let all = [moved(1, "n2", 60), moved(2, "n2", 70), moved(3, "n1", 50)];
         let told: Vec<String> = gather(&all).iter().map(ToString::to_string).collect();
         assert_eq!(
             told,
             [
-                "n3   took over    orders/3 from n1 in 50 ms: first commit 50 (plan 2)",
-                "n3   took over    2 shards from n2 in 70 ms: first commit 70 (plan 2)",
+                "n3   took over    orders/3 from n1 in 50 ms to the first commit: dead 3, fenced 10 (plan 2)",
+                "n3   took over    2 shards from n2 in 70 ms to the first commit: dead 3, fenced 10 (plan 2)",
             ]
+        );
+    }
+
+    #[test]
+    fn what_a_move_cost_is_seen_in_a_narrow_window() {
+        let last = Event {
+            shard: Some(ShardId::new("orders", 3)),
+            ..event("n3", 1095, "first_commit", true, Some(2))
+        };
+        let moved = Moved {
+            from: "n2".into(),
+            last,
+            took_ms: 1095,
+            stages: "dead 3, fenced 10, planned 15".into(),
+        };
+        let text = gather(&[moved.clone(), moved])[0].to_string();
+        let line = format!("{} {text}", time_of_day(Millis(0)));
+        assert!(
+            line[..80].contains("in 1095 ms to the first commit"),
+            "{line}"
         );
     }
 

@@ -12,6 +12,7 @@ use tanist_cluster::{GroupName, NodeName, ShardId};
 use super::event::{Event, time_of_day};
 use super::order::State;
 use super::view::{Copy, NodeView, Part, View};
+use crate::http::total;
 
 /// See the module.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,14 +114,14 @@ impl View {
         if told().next().is_none() {
             return format!("{sent}no node answers");
         }
-        let processed: f64 = told().map(|told| told.records_per_second).sum();
+        let processed = total(told().map(|told| told.records_per_second));
         let broker = match told().all(|told| told.broker_reachable) {
             true => "",
             false => "; the broker does not answer",
         };
         format!(
             "{sent}processed {}/s, lag {}{broker}",
-            rate(processed),
+            known_rate(processed),
             lag(self.lag_records()),
         )
     }
@@ -154,7 +155,7 @@ impl View {
         Column {
             partition: shard.partition.0,
             copies: self.nodes.iter().map(copy).collect(),
-            rate: at_work.map_or_else(String::new, |copy| rate(copy.records_per_second)),
+            rate: at_work.map_or_else(String::new, |copy| known_rate(copy.records_per_second)),
             lag: at_work.map_or_else(String::new, |copy| lag(copy.lag_records)),
         }
     }
@@ -179,7 +180,7 @@ impl NodeView {
                 true => String::new(),
                 false => format!(
                     "{}/s, lag {}",
-                    rate(told.records_per_second),
+                    known_rate(told.records_per_second),
                     lag(told.lag_records)
                 ),
             };
@@ -228,6 +229,10 @@ fn event_lines(event: &Event) -> Vec<(String, Tone)> {
 
 fn rate(per_second: f64) -> String {
     thousands(per_second.round() as u64)
+}
+
+fn known_rate(per_second: Option<f64>) -> String {
+    per_second.map_or_else(|| "-".to_owned(), rate)
 }
 
 fn lag(records: Option<u64>) -> String {

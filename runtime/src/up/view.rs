@@ -86,7 +86,7 @@ pub(super) struct NodeView {
 pub(super) struct Told {
     pub(super) address: SocketAddr,
     pub(super) member: Option<MemberId>,
-    pub(super) records_per_second: f64,
+    pub(super) records_per_second: Option<f64>,
     pub(super) lag_records: Option<u64>,
     pub(super) broker_reachable: bool,
     pub(super) shards: BTreeMap<ShardId, Copy>,
@@ -96,7 +96,7 @@ pub(super) struct Told {
 #[derive(Debug)]
 pub(super) struct Copy {
     pub(super) part: Part,
-    pub(super) records_per_second: f64,
+    pub(super) records_per_second: Option<f64>,
     pub(super) lag_records: Option<u64>,
 }
 

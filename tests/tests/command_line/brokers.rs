@@ -73,6 +73,27 @@ fn a_node_whose_broker_goes_gives_up_after_the_broker_timeout() {
 }
 
 #[test]
+fn a_node_whose_broker_has_forgotten_all_says_so_and_what_to_do() {
+    let (broker, program) = orders();
+    let worker = program.worker(&[]);
+    broker.inner().stop();
+    let listen = broker.bootstrap().parse().unwrap();
+    let _another = EmbeddedBroker::start(Config {
+        listen,
+        ..Config::default()
+    })
+    .unwrap();
+    let log = worker.expect_end(1);
+    for expected in [
+        "orders.control[0], in which the nodes of this app agree who does what, is not there as it was",
+        "the embedded broker, which forgets all when it ends",
+        "move their data directories away",
+    ] {
+        assert!(log.contains(expected), "{expected} in:\n{log}");
+    }
+}
+
+#[test]
 fn the_embedded_broker_is_a_program_too() {
     let mut broker =
         Program::new(ORDERS, "127.0.0.1:1").start(&["broker", "--listen", "127.0.0.1:0", "--json"]);

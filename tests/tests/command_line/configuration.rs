@@ -105,3 +105,48 @@ fn a_local_cluster_takes_orders_from_its_machine_alone() {
     assert_eq!(ended.code, Some(2), "{ended:?}");
     assert!(ended.stderr.contains("takes orders"), "{ended:?}");
 }
+
+#[test]
+fn the_help_of_an_order_shows_whom_it_is_for_and_no_settings_of_nodes_which_it_takes_nevertheless()
+{
+    let (_broker, program) = orders();
+    for help in ["-h", "--help"] {
+        let text = program.answer(&["kill", help]);
+        assert!(
+            text.contains("--data-dir") && text.contains("--http"),
+            "{text}"
+        );
+        assert!(!text.contains("--commit-bytes"), "{text}");
+        assert!(text.contains("`worker --help`"), "{text}");
+    }
+    assert!(
+        program
+            .answer(&["worker", "--help"])
+            .contains("--commit-bytes")
+    );
+    for args in [
+        &[
+            "kill",
+            "n1",
+            "--commit-bytes",
+            "1MiB",
+            "--data-dir",
+            "elsewhere",
+        ][..],
+        &[
+            "--commit-bytes",
+            "1MiB",
+            "--data-dir",
+            "elsewhere",
+            "kill",
+            "n1",
+        ],
+    ] {
+        let ended = program.run(args);
+        assert_eq!(ended.code, Some(6), "{ended:?}");
+        assert!(
+            ended.stderr.contains("elsewhere/http is not there"),
+            "{ended:?}"
+        );
+    }
+}

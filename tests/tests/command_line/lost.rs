@@ -111,6 +111,35 @@ fn a_changelog_that_was_lost_with_the_disk_is_missed() {
 }
 
 #[test]
+fn a_table_whose_shards_are_broken_says_so_where_and_why_to_whoever_asks() {
+    let (broker, program) = counted(1000);
+    delete_topic(&broker, CHANGELOG);
+    let mut worker = program.start(&["worker"]);
+    let status = worker.until("all that is lost was missed", |_| {
+        let status = program.run(&["status", "--json"]);
+        let status: serde_json::Value = serde_json::from_str(&status.stdout).ok()?;
+        (status["broken_shards"] == 8).then_some(status)
+    });
+    let node = status["nodes"][0]["node"].as_str().unwrap();
+    let text = program.answer(&["status"]);
+    let first =
+        format!("8 SHARDS ARE BROKEN, and the input waits: account-repartition/0 on {node}");
+    assert!(text.starts_with(&first), "{text}");
+    for args in [&["get", "order_count", "a1"][..], &["scan", "order_count"]] {
+        let ended = program.run(args);
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        let where_and_why = format!("({node}: broken there: changelog {CHANGELOG}[");
+        for expected in [
+            " is broken, so its part of the table cannot be read",
+            &where_and_why,
+        ] {
+            assert!(ended.stderr.contains(expected), "{expected} in {ended:?}");
+        }
+        assert!(!ended.stderr.contains("try again"), "{ended:?}");
+    }
+}
+
+#[test]
 fn a_data_directory_is_older_than_a_broker_that_forgot_all_and_what_is_advised_helps() {
     let (broker, program) = counted(1000);
     drop(broker);

@@ -158,6 +158,12 @@ fn the_shards_of_a_node_that_is_killed_or_frozen_go_on_elsewhere_and_nothing_is_
         up.until("others have the shards of n2", |up| {
             (took_over(up, "n2") > before).then_some(())
         });
+        let plan = program.answer(&["status", "--explain"]);
+        let death = plan
+            .lines()
+            .find(|line| line.starts_with("dead: n2 (member "));
+        let death = death.unwrap_or_else(|| panic!("who died in:\n{plan}"));
+        assert!(death.contains("; its shards went to n"), "{death}");
         program.answer(&[after, "n2"]);
     }
     let ended = up.interrupt();
@@ -165,6 +171,32 @@ fn the_shards_of_a_node_that_is_killed_or_frozen_go_on_elsewhere_and_nothing_is_
     let last = last(&ended.stdout);
     assert_eq!(last["all_committed"], true, "{ended:?}");
     assert_counted(&broker, last["sent"].as_u64().unwrap());
+}
+
+#[test]
+fn a_node_that_stands_still_is_a_line_of_the_status_and_holds_nobody_up() {
+    let program = alone();
+    let args = ["up", "--json", "--nodes", "2", "--failure-timeout", "1h"];
+    let mut up = start(&program, &args);
+    program.answer(&["freeze", "n2"]);
+    let status = up.until("the others tell of it", |_| {
+        let status = program.run(&["status"]).stdout;
+        let mut lines = status.lines().map(str::to_owned);
+        lines.find(|line| line.starts_with("n2 ") && line.contains("no answer"))
+    });
+    assert!(
+        status.ends_with("no answer in time: it may be frozen"),
+        "{status}"
+    );
+    let status = program.json(&["status"]);
+    assert_eq!(status["lag_records"], Value::Null, "{status}");
+    assert_eq!(
+        status["nodes"].as_array().map(Vec::len),
+        Some(2),
+        "{status}"
+    );
+    program.answer(&["thaw", "n2"]);
+    assert_eq!(up.interrupt().code, Some(0));
 }
 
 #[test]

@@ -38,14 +38,14 @@ fn status(node: &str, pid: u32, partitions: &[i32], lag: u64) -> Fact {
         let is_here = partitions.contains(&shard.partition.0);
         let state = is_here.then_some(ShardState::Running);
         ShardLine {
-            records_per_second: 500.0,
+            records_per_second: Some(500.0),
             lag_records: Some(lag),
             ..examples::line(shard, Role::Active, state)
         }
     };
     let status = NodeStatus {
         member: Some(MemberId(i64::from(pid))),
-        records_per_second: 500.0 * partitions.len() as f64,
+        records_per_second: Some(500.0 * partitions.len() as f64),
         lag_records: Some(lag * partitions.len() as u64),
         ..examples::status(node, shards().map(line).collect())
     };
@@ -194,7 +194,7 @@ fn a_move_is_summed_up_with_what_it_cost() {
         let told = view.settle(Millis(now));
         told.last().map(ToString::to_string).unwrap_or_default()
     };
-    let sum = "orders/1 from n1 in 90 ms: permitted 20, first commit 90 (plan 2)";
+    let sum = "orders/1 from n1 in 90 ms to the first commit: permitted 20 (plan 2)";
     assert_eq!(told(2000), format!("n2   moved        {sum}"));
     assert_eq!(told(2100), format!("n2   took over    {sum}"));
     assert_eq!(told(2200), "");

@@ -1,0 +1,79 @@
+//! [`Death`]: what became of the shards of a member that was put out.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use tanist_cluster::view::View;
+use tanist_cluster::{Epoch, MemberId, Millis, NodeName};
+
+/// See the module.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Death {
+    /// Who.
+    pub member: MemberId,
+    /// What it was called.
+    pub node: NodeName,
+    /// When this node read of it.
+    pub at_ms: Millis,
+    /// The plan that put it out.
+    pub epoch: Epoch,
+    /// Who has how many of the shards for which it was active.
+    pub heirs: BTreeMap<NodeName, usize>,
+}
+
+impl Death {
+    /// Of those whom the plan of `view` has put out, and the one of `before` had not.
+    pub(super) fn between(before: &View, view: &View, now: Millis) -> Vec<Self> {
+        let (Some(old), Some(new)) = (before.plan(), view.plan()) else {
+            return Vec::new();
+        };
+        if old.epoch() == new.epoch() {
+            return Vec::new();
+        }
+        let name = |id: MemberId| {
+            let member = view.member(id).or_else(|| before.member(id));
+            member.map(|member| member.join.node.clone())
+        };
+        let dead = old
+            .members()
+            .iter()
+            .filter(|id| new.fenced().contains_key(*id) && !new.members().contains(*id));
+        let death = |id: &MemberId| {
+            let mut heirs = BTreeMap::new();
+            for shard in old.actives_of(*id) {
+                if let Some(heir) = new.get(shard).and_then(|it| name(it.active)) {
+                    *heirs.entry(heir).or_default() += 1;
+                }
+            }
+            Some(Self {
+                member: *id,
+                node: name(*id)?,
+                at_ms: now,
+                epoch: new.epoch(),
+                heirs,
+            })
+        };
+        dead.filter_map(death).collect()
+    }
+}
+
+impl fmt::Display for Death {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.at_ms.0.div_euclid(1000).rem_euclid(24 * 3600);
+        let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+        write!(
+            f,
+            "dead: {} (member {}), put out by plan {} at {hour:02}:{minute:02}:{second:02} UTC",
+            self.node, self.member, self.epoch
+        )?;
+        let heirs = self.heirs.iter();
+        let heirs: Vec<String> = heirs
+            .map(|(node, shards)| format!("{node} ({shards})"))
+            .collect();
+        match heirs.is_empty() {
+            true => f.write_str("; it had no shards"),
+            false => write!(f, "; its shards went to {}", heirs.join(", ")),
+        }
+    }
+}
