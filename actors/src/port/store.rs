@@ -101,6 +101,11 @@ pub trait Store: Send + Sync + 'static {
     /// Writes all of `changes`, or nothing. Visible to reads when it returns.
     fn apply(&self, changes: &Changes) -> Result<(), StoreError>;
 
+    /// The same, where much is to be written at once and nobody waits for it: a restore.
+    fn fill(&self, changes: &Changes) -> Result<(), StoreError> {
+        self.apply(changes)
+    }
+
     /// Removes all that is in it, in one batch, so that it can be filled anew.
     fn clear(&self) -> Result<(), StoreError> {
         let mut changes = Changes::default();

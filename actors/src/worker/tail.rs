@@ -18,9 +18,11 @@ use crate::group::GroupSpec;
 use crate::port::{Batch, LogError, Source, TopicPartition};
 use crate::shard::{ShardState, ShardStatus};
 
-/// Bytes of changelog that are put into the store at a time. More costs memory, in every shard that is restored, and
-/// saves nothing.
-const CHUNK_BYTES: usize = 1 << 20;
+/// Bytes of changelog that are put into the store at a time. More costs memory, in every shard that is restored; less
+/// makes more files, which have to be merged.
+const CHUNK_BYTES: usize = 2 << 20;
+/// From so many on they go into a file of their own.
+const FILE_BYTES: usize = CHUNK_BYTES / 4;
 /// Records that are pulled at a time.
 const BATCH_RECORDS: usize = 1000;
 /// A changelog that fills so many pulls in a row is not near its end any more.
@@ -104,8 +106,7 @@ impl Worker {
         let mut tail = Tail::open(&self, &course, copy).await?;
         loop {
             let more = tail.pull().await?;
-            let pending_bytes = tail.copy.replay.pending_bytes();
-            if pending_bytes >= CHUNK_BYTES || pending_bytes > 0 && !more {
+            if tail.is_full() || !more && tail.has_last() {
                 tail.take_in().await?;
                 tail.report();
             }
@@ -253,15 +254,29 @@ impl<'a> Tail<'a> {
         Ok(any)
     }
 
+    /// As much waits to be put into the store as may.
+    fn is_full(&self) -> bool {
+        self.copy.replay.pending_bytes() >= CHUNK_BYTES
+    }
+
+    /// What waits to be put into the store is the last that there is for now, or that is wanted. Before that a pause in what
+    /// comes is none: it would make small files.
+    fn has_last(&self) -> bool {
+        let is_last = || self.changelogs.iter().all(|reading| reading.at_end) || self.has_arrived();
+        self.copy.replay.pending_bytes() > 0 && is_last()
+    }
+
     /// Puts what has been read into the store, off this thread where that takes long: others work on it (S5).
     async fn take_in(&mut self) -> Result<(), ReplicaError> {
         if self.changelogs.iter().all(|reading| reading.is_whole) {
             self.copy.replay.is_current(self.worker.desk.clock().now());
         }
         let (store, changes) = (self.copy.store.clone(), self.copy.replay.take());
-        self.worker
-            .off_thread(move || store.apply(&changes))
-            .await?;
+        let put = move || match changes.size_bytes() {
+            FILE_BYTES.. => store.fill(&changes),
+            _ => store.apply(&changes),
+        };
+        self.worker.off_thread(put).await?;
         Ok(())
     }
 
@@ -287,17 +302,21 @@ impl<'a> Tail<'a> {
     }
 
     fn is_there(&self) -> bool {
-        match &*self.course.goal.borrow() {
+        match *self.course.goal.borrow() {
             Goal::Onward => false,
             Goal::Nowhere => true,
-            Goal::Ends(ends) => {
-                let reached = |(reading, end): (&Reading, &Offset)| {
-                    reading.is_recognised && reading.next >= *end
-                };
-                self.copy.replay.pending_bytes() == 0
-                    && self.changelogs.iter().zip(ends).all(reached)
-            }
+            Goal::Ends(_) => self.copy.replay.pending_bytes() == 0 && self.has_arrived(),
         }
+    }
+
+    /// All that is to be read has been.
+    fn has_arrived(&self) -> bool {
+        let Goal::Ends(ends) = &*self.course.goal.borrow() else {
+            return false;
+        };
+        let reached =
+            |(reading, end): (&Reading, &Offset)| reading.is_recognised && reading.next >= *end;
+        self.changelogs.iter().zip(ends).all(reached)
     }
 
     fn state(&self) -> ShardState {

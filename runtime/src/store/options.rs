@@ -132,6 +132,10 @@ fn log_to_tracing(path: &Path) -> InfoLogger {
     let path = path.display().to_string();
     InfoLogger::new_callback_logger(LogLevel::Warn, move |level, message| match level {
         LogLevel::Error | LogLevel::Fatal => tracing::error!(store = path, "{message}"),
+        // Of each file that is taken over when a shard is restored.
+        LogLevel::Warn if message.contains("block_based_table_reader") => {
+            tracing::debug!(store = path, "{message}");
+        }
         LogLevel::Warn => tracing::warn!(store = path, "{message}"),
         _ => tracing::debug!(store = path, "{message}"),
     })

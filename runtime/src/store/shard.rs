@@ -1,11 +1,15 @@
 //! [`RocksStore`]: the store of one shard.
 
+use std::io::ErrorKind;
 use std::ops::Bound;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rocksdb::properties::{self, PropName};
-use rocksdb::{DB, FlushOptions, ReadOptions, WriteBatch, WriteOptions};
+use rocksdb::{
+    DB, FlushOptions, IngestExternalFileOptions, Options, ReadOptions, SstFileWriter, WriteBatch,
+    WriteOptions,
+};
 use tanist_actors::port::{Changes, KeyRange, Order, Page, Store, StoreError};
 use tanist_cluster::ShardId;
 
@@ -13,15 +17,19 @@ use super::error::store_error;
 use super::node::{Node, Slot};
 use super::sorted::sorted;
 
+/// The file that is being written for [`Store::fill`], by a name that RocksDB has no use for.
+const FILLING: &str = "filling.sorted";
+
 /// A shard's RocksDB.
 ///
 /// Its write-ahead log is off: the changelog is that. So a crash loses what was not flushed, in the order in which it
 /// was applied: a batch goes into one write buffer, and write buffers become files in the order in which they were
-/// filled.
+/// filled, before any file that is taken over whole.
 pub(super) struct RocksStore {
     pub(super) db: DB,
     pub(super) path: PathBuf,
     pub(super) node: Arc<Node>,
+    options: Options,
     write_options: WriteOptions,
     /// Dropped after the database, so that the shard is free when the database is closed.
     _slot: Slot,
@@ -30,14 +38,16 @@ pub(super) struct RocksStore {
 impl RocksStore {
     pub(super) fn open(node: &Arc<Node>, shard: &ShardId, slot: Slot) -> Result<Self, StoreError> {
         let path = node.dir.shard(shard);
-        let db = DB::open(&node.budget.options(&path), &path)
-            .map_err(|error| store_error(&path, &error))?;
+        remove(&path.join(FILLING))?;
+        let options = node.budget.options(&path);
+        let db = DB::open(&options, &path).map_err(|error| store_error(&path, &error))?;
         let mut write_options = WriteOptions::default();
         write_options.disable_wal(true);
         Ok(Self {
             db,
             path,
             node: node.clone(),
+            options,
             write_options,
             _slot: slot,
         })
@@ -68,6 +78,19 @@ impl RocksStore {
             // Its owner is told by its next write.
             tracing::warn!(store = %self.path.display(), %error, "cannot flush a write buffer");
         }
+    }
+
+    /// Writes `changes`, of which there is one at least, to a file that the database can take over.
+    fn write_file(&self, changes: &Changes, file: &Path) -> Result<(), rocksdb::Error> {
+        let mut writer = SstFileWriter::create(&self.options);
+        writer.open(file)?;
+        for (key, value) in sorted(changes) {
+            match value {
+                Some(value) => writer.put(key, value)?,
+                None => writer.delete(key)?,
+            }
+        }
+        writer.finish()
     }
 
     pub(super) fn failed(&self) -> impl Fn(rocksdb::Error) -> StoreError {
@@ -108,8 +131,7 @@ impl Store for RocksStore {
         // RocksDB puts a tag and two lengths before each entry.
         let bytes = changes.size_bytes() + 12 * (changes.len() + 1);
         let mut batch = WriteBatch::with_capacity_bytes(bytes);
-        // Neighbours, one after the other, cost a write buffer half of what keys in any order do: a batch is then as
-        // cheap as a sorted file that is ingested.
+        // Neighbours, one after the other, cost a write buffer half of what keys in any order do.
         for (key, value) in sorted(changes) {
             match value {
                 Some(value) => batch.put(key, value),
@@ -121,6 +143,27 @@ impl Store for RocksStore {
             .map_err(self.failed())?;
         self.node.relieve();
         Ok(())
+    }
+
+    /// By a sorted file, which costs half of what a write buffer does that becomes a file later.
+    fn fill(&self, changes: &Changes) -> Result<(), StoreError> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let file = self.path.join(FILLING);
+        remove(&file)?;
+        self.write_file(changes, &file).map_err(|error| {
+            // What there is of it takes room that others may need.
+            let _ = remove(&file);
+            self.failed()(error)
+        })?;
+        // What was applied before is in files before: a crash would lose it otherwise, and not what came later.
+        self.flush()?;
+        let mut ingest = IngestExternalFileOptions::default();
+        ingest.set_move_files(true);
+        self.db
+            .ingest_external_file_opts(&ingest, vec![file])
+            .map_err(self.failed())
     }
 
     fn clear(&self) -> Result<(), StoreError> {
@@ -141,6 +184,18 @@ impl Drop for RocksStore {
     fn drop(&mut self) {
         // Writes the write buffer to a file, so that the next start has nothing to read again.
         self.db.cancel_all_background_work(true);
+    }
+}
+
+/// Removes what was left of a file that was being filled, if there is any. A crash can leave a second name of a file that
+/// the database has taken over, which must not be written to again.
+fn remove(file: &Path) -> Result<(), StoreError> {
+    match std::fs::remove_file(file) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(StoreError::Failed {
+            path: file.display().to_string(),
+            reason: format!("it cannot be removed: {error}"),
+        }),
+        _ => Ok(()),
     }
 }
 

@@ -4,24 +4,30 @@ use tanist_actors::port::Changes;
 
 /// The last write to each key, ordered by key.
 pub(super) fn sorted(changes: &Changes) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
-    let mut writes: Vec<Write<'_>> = (0..changes.len())
-        .map(|index| Write {
-            head: 0,
-            key: changes.get(index).0,
-            index,
-        })
+    let write = |index, (key, value)| Write {
+        head: 0,
+        key,
+        value,
+        index,
+    };
+    let mut writes: Vec<Write<'_>> = (0..)
+        .zip(changes.iter())
+        .map(|(i, w)| write(i, w))
         .collect();
     sort(&mut writes, 0);
-    writes.dedup_by(|earlier, last| earlier.key == last.key);
-    writes.into_iter().map(|write| changes.get(write.index))
+    // Writes to one key have one head. That of most others differs, which spares a look at the keys.
+    writes.dedup_by(|earlier, last| earlier.head == last.head && earlier.key == last.key);
+    writes.into_iter().map(|write| (write.key, write.value))
 }
 
+/// All of a write, so that what is looked at in the order of the keys is one place in memory for each.
 struct Write<'a> {
     /// Eight bytes of the key: comparing these takes no look at another place in memory, which is what sorting many
     /// small keys would spend its time with.
     head: u64,
     key: &'a [u8],
-    index: usize,
+    value: Option<&'a [u8]>,
+    index: u32,
 }
 
 /// Fewer writes than this are compared by their whole keys.

@@ -193,6 +193,7 @@ fn a_page_holds_the_first_of_its_range_in_its_order() {
 #[derive(Clone, Debug)]
 enum Action {
     Apply(Vec<(Vec<u8>, Option<Vec<u8>>)>),
+    Fill(Vec<(Vec<u8>, Option<Vec<u8>>)>),
     Flush,
     Page(KeyRange, Order, usize),
 }
@@ -215,11 +216,12 @@ fn any_bound() -> impl Strategy<Value = Bound<Vec<u8>>> {
 
 fn any_action() -> impl Strategy<Value = Action> {
     let value = prop::option::weighted(0.7, prop::collection::vec(any::<u8>(), 0..8));
-    let writes = prop::collection::vec((any_key(), value), 0..60);
+    let writes = || prop::collection::vec((any_key(), value.clone()), 0..60);
     let order = prop::sample::select(vec![Order::Ascending, Order::Descending]);
     let page = (any_bound(), any_bound(), order, 0_usize..20);
     prop_oneof![
-        4 => writes.prop_map(Action::Apply),
+        4 => writes().prop_map(Action::Apply),
+        2 => writes().prop_map(Action::Fill),
         1 => Just(Action::Flush),
         6 => page.prop_map(|(from, to, order, limit)| Action::Page(KeyRange { from, to }, order, limit)),
     ]
@@ -228,7 +230,7 @@ fn any_action() -> impl Strategy<Value = Action> {
 /// The same as `action`, on a map.
 fn on_map(map: &mut BTreeMap<Vec<u8>, Vec<u8>>, action: &Action) -> Page {
     match action {
-        Action::Apply(writes) => {
+        Action::Apply(writes) | Action::Fill(writes) => {
             for (key, value) in writes {
                 match value {
                     Some(value) => map.insert(key.clone(), value.clone()),
@@ -257,6 +259,7 @@ fn on_store(store: &dyn Store, action: &Action) -> Result<Page, StoreError> {
     };
     match action {
         Action::Apply(writes) => store.apply(&changes(writes))?,
+        Action::Fill(writes) => store.fill(&changes(writes))?,
         Action::Flush => store.flush()?,
         Action::Page(range, order, limit) => return store.page(range, *order, *limit),
     }

@@ -9,8 +9,6 @@ use super::small_disk::on_small_disk;
 use super::workload::{self, CHILD, Model, Workload};
 use crate::store::{RocksStores, StoreOptions};
 
-const NAME: &str = "full_disk::a_full_disk_is_said_and_after_it_was_freed_nothing_is_lost";
-
 const OPTIONS: StoreOptions = StoreOptions {
     memory_bytes: StoreOptions::MIN_MEMORY_BYTES,
     background_threads: 2,
@@ -18,10 +16,22 @@ const OPTIONS: StoreOptions = StoreOptions {
 
 #[test]
 fn a_full_disk_is_said_and_after_it_was_freed_nothing_is_lost() {
+    let name = "full_disk::a_full_disk_is_said_and_after_it_was_freed_nothing_is_lost";
+    on_a_small_disk(name, fill_and_free);
+}
+
+#[test]
+fn a_file_that_does_not_fit_is_said_and_leaves_the_store_as_it_was() {
+    let name = "full_disk::a_file_that_does_not_fit_is_said_and_leaves_the_store_as_it_was";
+    on_a_small_disk(name, restore_and_free);
+}
+
+/// Lets the test `name` run `test` with a directory on a small disk, and a seed.
+fn on_a_small_disk(name: &str, test: fn(&Path, u64)) {
     if let Ok(dir) = std::env::var(CHILD) {
         let seed = workload::any_seed();
         println!("TANIST_SEED={seed}");
-        fill_and_free(Path::new(&dir), seed);
+        test(Path::new(&dir), seed);
         println!("done");
         return;
     }
@@ -30,7 +40,7 @@ fn a_full_disk_is_said_and_after_it_was_freed_nothing_is_lost() {
         return;
     };
     command.arg(std::env::current_exe().unwrap());
-    let child = workload::child(command, NAME, dir.path().to_str().unwrap());
+    let child = workload::child(command, name, dir.path().to_str().unwrap());
     let output = child.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     println!("{said}");
@@ -101,4 +111,38 @@ fn fill(data: &Path, workload: &Workload) -> u64 {
     // What it holds can be read all the same.
     assert_eq!(workload::position(&*store), position);
     position
+}
+
+fn restore_and_free(dir: &Path, seed: u64) {
+    let workload = Workload {
+        seed,
+        keys: 90_000,
+        value_bytes: 1_000,
+    };
+    let ballast = dir.join("ballast");
+    std::fs::write(&ballast, vec![1; 24 << 20]).unwrap();
+    let stores = RocksStores::open(&dir.join("data"), "orders", &OPTIONS).unwrap();
+    let store = stores.open(&ShardId::new("orders", 0)).unwrap();
+    let mut position = 0;
+    let error = loop {
+        match store.fill(&workload.changes(position)) {
+            Ok(()) => position += 1,
+            Err(error) => break error,
+        }
+        assert!(position < 100_000, "the disk never became full");
+    };
+    assert!(matches!(error, StoreError::DiskFull { .. }), "{error:?}");
+    let mut model = Model::default();
+    model.replay(&workload, position);
+    model.check(&*store);
+
+    // Its owner drops it then, and goes on when there is room.
+    drop(store);
+    std::fs::remove_file(&ballast).unwrap();
+    let store = stores.open(&ShardId::new("orders", 0)).unwrap();
+    for position in position..position + 20 {
+        store.fill(&workload.changes(position)).unwrap();
+    }
+    model.replay(&workload, position + 20);
+    model.check(&*store);
 }

@@ -39,7 +39,7 @@ fn write_for_ever(dir: &Path, workload: &Workload) -> ! {
     let mut position = workload::position(&*store);
     println!("\nkept {position}");
     loop {
-        store.apply(&workload.changes(position)).unwrap();
+        workload::put(&*store, &workload.changes(position)).unwrap();
         position += 1;
         if position.is_multiple_of(2_000) {
             store.flush().unwrap();

@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::ops::Bound;
 use std::process::{Child, Command, Stdio};
 
-use tanist_actors::port::{Changes, KeyRange, Order, Page, Store};
+use tanist_actors::port::{Changes, KeyRange, Order, Page, Store, StoreError};
 
 /// Under this key each batch writes its number, as a shard writes its position.
 const POSITION: &[u8] = b"\0";
@@ -63,6 +63,14 @@ impl Workload {
         }
         changes.put(POSITION, &[], &(position + 1).to_le_bytes());
         changes
+    }
+}
+
+/// Puts `changes` into `store`, in the way of commits or, of some, in that of restores.
+pub(super) fn put(store: &dyn Store, changes: &Changes) -> Result<(), StoreError> {
+    match changes.len() % 16 {
+        0 => store.fill(changes),
+        _ => store.apply(changes),
     }
 }
 
