@@ -35,6 +35,32 @@ pub enum Fault {
     CutAfter,
     /// Done; but the markers of a transaction that it ends are written so much later.
     DelayMarkers(Duration),
+    /// The same, but for a group's offsets, which count at once: in Kafka, brokers write markers each for itself.
+    DelayRecordMarkers(Duration),
+}
+
+/// The markers that are held back.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Held {
+    /// For how long.
+    pub(crate) span: Millis,
+    /// Those of offsets are not.
+    pub(crate) only_of_records: bool,
+}
+
+impl Fault {
+    /// The markers that are held back of a transaction that the request ends.
+    pub(crate) fn held(self) -> Option<Held> {
+        let (span, only_of_records) = match self {
+            Self::DelayMarkers(span) => (span, false),
+            Self::DelayRecordMarkers(span) => (span, true),
+            _ => return None,
+        };
+        Some(Held {
+            span: millis(span),
+            only_of_records,
+        })
+    }
 }
 
 /// Orders a fault for the requests that match.

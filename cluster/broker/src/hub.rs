@@ -6,7 +6,7 @@ use kafka_protocol::messages::ApiKey;
 use tokio::sync::{Notify, watch};
 
 use crate::core::{Core, Millis, Settings};
-use crate::faults::Faults;
+use crate::faults::{Faults, Held};
 
 /// Whether the broker takes requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,12 +94,8 @@ impl Hub {
     }
 
     /// Calls the core, with the markers of transactions that end meanwhile held back.
-    pub(crate) fn with_marker_delay<R>(
-        &self,
-        delay: Millis,
-        call: impl FnOnce(&mut Core) -> R,
-    ) -> R {
-        let result = self.with(|core| core.with_marker_delay(delay, call));
+    pub(crate) fn with_markers_held<R>(&self, held: Held, call: impl FnOnce(&mut Core) -> R) -> R {
+        let result = self.with(|core| core.with_markers_held(held, call));
         self.timers.notify_one();
         result
     }

@@ -1,8 +1,7 @@
 //! [`MemoryLog`]: a worker's access to the log.
 
-use std::cell::RefCell;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tanist_actors::port::{
     Commit, CommitError, LocalPortFuture, Log, LogBuilder, LogError, Source, TopicPartition,
@@ -25,17 +24,23 @@ impl LogBuilder for MemoryLogBuilder {
     fn build(self: Box<Self>) -> Box<dyn Log> {
         Box::new(MemoryLog {
             broker: self.broker,
-            transactions: Rc::new(RefCell::new(Ok(self.transactions))),
+            transactions: Arc::new(Mutex::new(Ok(self.transactions))),
             plain: Rc::default(),
         })
     }
+}
+
+type State = Result<Transactions, CommitError>;
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A worker's access to the log.
 struct MemoryLog {
     broker: MemoryBroker,
     /// Or why this log is done with.
-    transactions: Rc<RefCell<Result<Transactions, CommitError>>>,
+    transactions: Arc<Mutex<State>>,
     plain: Rc<Plain>,
 }
 
@@ -50,17 +55,13 @@ impl Log for MemoryLog {
     }
 
     fn commit(&self, mut commit: Commit) -> LocalPortFuture<'static, Result<Commit, CommitError>> {
-        let state = Rc::clone(&self.transactions);
-        Box::pin(async move {
-            let mut transactions = match state.replace(Err(given_up())) {
-                Ok(transactions) => transactions,
-                Err(error) => {
-                    *state.borrow_mut() = Err(error.clone());
-                    return Err(error);
-                }
-            };
+        let state = Arc::clone(&self.transactions);
+        // As by a Kafka client: it goes on when nobody waits for it any more, for as long as the process lives.
+        let commit = tokio::spawn(async move {
+            let taken = std::mem::replace(&mut *lock(&state), Err(given_up()));
+            let mut transactions = taken.inspect_err(|error| *lock(&state) = Err(error.clone()))?;
             let outcome = transactions.carry_out(&commit).await;
-            *state.borrow_mut() = match &outcome {
+            *lock(&state) = match &outcome {
                 Ok(_) if transactions.is_doubted() => Err(given_up()),
                 Ok(_) => Ok(transactions),
                 Err(error) => Err(error.clone()),
@@ -68,6 +69,12 @@ impl Log for MemoryLog {
             let offsets = outcome?;
             commit.apply(|index| offsets[index]);
             Ok(commit)
+        });
+        Box::pin(async move {
+            match commit.await {
+                Ok(outcome) => outcome,
+                Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+            }
         })
     }
 

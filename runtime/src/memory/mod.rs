@@ -2,9 +2,9 @@
 //! simulation.
 //!
 //! What the ports ask for becomes requests (`wire`) to a [`BrokerPort`], which take their time and are repeated as a Kafka
-//! client repeats them: `transaction` carries out commits by way of a `producer`, `source` reads ahead. Each await is a
-//! point at which a node can be killed; a commit that is dropped there leaves its transaction open, as a real crash
-//! does.
+//! client repeats them: `transaction` carries out commits by way of a `producer`, `source` reads ahead. Each request has
+//! points at which a [`Process`] can die, and leaves its transaction open, as a real crash does; a commit that only
+//! nobody waits for any more goes on.
 //!
 //! Deterministic: on a current-thread tokio runtime with paused time, the same seed, clock and calls give the same run. That
 //! forbids here what tokio leaves to its own dice: `select!` without `biased`, and several receivers of one `watch`.
@@ -70,7 +70,7 @@ impl MemoryBroker {
         let wire = Wire {
             port,
             clock,
-            chance: Arc::new(Mutex::new(fastrand::Rng::with_seed(seed))),
+            dice: Arc::new(Mutex::new(fastrand::Rng::with_seed(seed))),
             upkeep: Arc::default(),
             process: Arc::default(),
         };

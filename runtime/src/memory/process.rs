@@ -53,6 +53,11 @@ impl Process {
         fate.ends_at = Some((fate.passed + points, end));
     }
 
+    /// Now, wherever it is.
+    pub(crate) fn die(&self) {
+        self.fate().is_dead = true;
+    }
+
     pub(crate) fn freeze(&self) {
         self.fate().is_frozen = true;
     }

@@ -16,7 +16,7 @@ use tanist_broker::{BrokerPort, Isolation, Settings, TopicConfig, TransactionSta
 use tanist_cluster::{MemberId, Millis, Offset, Partition, TransactionalId, WorkerIndex};
 use tokio::sync::Notify;
 
-use super::MemoryBroker;
+use super::{MemoryBroker, Process};
 
 const GROUP: &str = "group";
 
@@ -59,6 +59,13 @@ impl World {
 
     async fn log(&self) -> Box<dyn Log> {
         self.broker.log(&id()).await.unwrap().build()
+    }
+
+    /// That of a process that may die.
+    async fn doomed(&self) -> (Box<dyn Log>, Arc<Process>) {
+        let process = Arc::<Process>::default();
+        let broker = self.broker.of_process("doomed", process.clone());
+        (broker.log(&id()).await.unwrap().build(), process)
     }
 
     fn read(&self, topic: &str) -> (Box<dyn Source + Send>, Arc<Notify>) {

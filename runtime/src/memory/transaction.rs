@@ -9,10 +9,9 @@ use tanist_cluster::{Offset, TransactionalId};
 
 use super::batches::{Batches, batches_of};
 use super::producer::{NotSent, Producer};
-use super::wire::{Wire, is_silence, pause_after};
+use super::wire::{Wire, is_silence};
 
-/// The transactional producer of a worker. Dropped in the middle of a commit, it leaves an open transaction behind, as a
-/// process that is killed.
+/// The transactional producer of a worker. Its process dead in the middle of a commit, it leaves an open transaction behind.
 pub(super) struct Transactions {
     id: TransactionalId,
     producer: Producer,
@@ -92,11 +91,17 @@ impl Transactions {
         self.producer.is_doubted()
     }
 
-    /// Ends the transaction. Asks once: a worker is to meet what it meets when Kafka's client gives up waiting.
+    /// Ends the transaction. What is not answered is sometimes asked again and sometimes given up, so that a worker meets
+    /// both things that it meets with Kafka's client: a doubt about the outcome, and about the producer alone.
     async fn end(&self, outcome: Outcome) -> Result<(), Refusal> {
         let (id, producer) = (self.id.as_str(), self.identity());
         let end = |port: &BrokerPort, now| port.end_transaction(id, producer, outcome, now);
-        let pause = |refusal| pause_after(refusal).filter(|_| !is_silence(refusal));
+        let goes_on = |refusal| !is_silence(refusal) || self.producer.wire.chance(2) == 0;
+        let pause = |refusal| {
+            self.producer
+                .pause_after(refusal)
+                .filter(|_| goes_on(refusal))
+        };
         self.producer.wire.repeat(end, pause).await
     }
 

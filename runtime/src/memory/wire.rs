@@ -21,7 +21,7 @@ const BUSY: Duration = Duration::from_millis(2);
 pub(super) struct Wire {
     pub(super) port: BrokerPort,
     pub(super) clock: Arc<dyn Clock>,
-    pub(super) chance: Arc<Mutex<fastrand::Rng>>,
+    pub(super) dice: Arc<Mutex<fastrand::Rng>>,
     /// Makes the broker look when it next has something to do: a request may have changed that without changing the log.
     pub(super) upkeep: Arc<Notify>,
     /// Whose requests these are.
@@ -74,13 +74,15 @@ impl Wire {
         Millis(self.clock.now().0)
     }
 
+    /// A number below `end`.
+    pub(super) fn chance(&self, end: u64) -> u64 {
+        let mut dice = self.dice.lock().unwrap_or_else(PoisonError::into_inner);
+        dice.u64(..end)
+    }
+
     /// The time that a message takes, 0 to 2 ms. Never ready at once: here a caller can be killed.
     pub(super) async fn travel(&self) {
-        let millis = {
-            let mut chance = self.chance.lock().unwrap_or_else(PoisonError::into_inner);
-            chance.u64(..3)
-        };
-        match millis {
+        match self.chance(3) {
             0 => tokio::task::yield_now().await,
             millis => tokio::time::sleep(Duration::from_millis(millis)).await,
         }

@@ -136,6 +136,7 @@ impl TestNode {
 
     /// The process is no more. How it had ended, if it had.
     pub(super) fn end(&mut self) -> Option<Result<NodeExit, NodeError>> {
+        self.process.die();
         self.running.take()?.ended
     }
 

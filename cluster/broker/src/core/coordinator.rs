@@ -1,5 +1,7 @@
 //! Calls on producers, transactions and group offsets.
 
+use std::collections::BTreeSet;
+
 use super::batch::Marker;
 use super::group::{Group, Written};
 use super::transaction::{Initiation, Transaction};
@@ -116,8 +118,15 @@ impl Core {
     }
 
     fn prepare(&mut self, id: &str, outcome: Outcome, now: Millis) -> Result<()> {
-        let due = now.plus(self.marker_delay);
-        self.transaction_mut(id)?.state = TransactionState::Preparing { outcome, due };
+        let held = self.held_markers;
+        let due = now.plus(held.span);
+        let transaction = self.transaction_mut(id)?;
+        transaction.state = TransactionState::Preparing { outcome, due };
+        if held.only_of_records {
+            let producer = transaction.producer;
+            let groups = std::mem::take(&mut transaction.groups);
+            self.end_offsets(groups, producer, outcome);
+        }
         self.complete_due(now);
         Ok(())
     }
@@ -165,12 +174,16 @@ impl Core {
                 tracing::error!(%topic, %error, "a transaction marker could not be encoded");
             }
         }
+        self.end_offsets(groups, producer, outcome);
+        self.version += 1;
+    }
+
+    fn end_offsets(&mut self, groups: BTreeSet<String>, producer: Producer, outcome: Outcome) {
         for group in groups {
             if let Some(group) = self.groups.get_mut(&group) {
                 group.end_transaction(producer.id, outcome == Outcome::Commit);
             }
         }
-        self.version += 1;
     }
 
     /// Aborts and fences what has been open for longer than its time-out.

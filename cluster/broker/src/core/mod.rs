@@ -17,6 +17,8 @@ mod upkeep;
 
 use std::collections::BTreeMap;
 
+use crate::faults::Held;
+
 pub(crate) use batch::{Incoming, LEADER_EPOCH, wrap_sequence};
 pub use batch::{LogRecord, NewRecord};
 use group::Group;
@@ -152,8 +154,8 @@ pub(crate) struct Core {
     producers_created: i64,
     groups: BTreeMap<String, Group>,
     commits_written: u64,
-    /// How long markers are held back, by order of a test.
-    marker_delay: Millis,
+    /// By order of a test.
+    held_markers: Held,
     upkeep: Upkeep,
     /// Grows with every change that a waiting reader might wait for.
     version: u64,
@@ -170,7 +172,7 @@ impl Core {
             producers_created: 0,
             groups: BTreeMap::new(),
             commits_written: 0,
-            marker_delay: Millis(0),
+            held_markers: Held::default(),
             upkeep: Upkeep::default(),
             version: 0,
         }
@@ -185,14 +187,14 @@ impl Core {
     }
 
     /// Calls with the markers of transactions that end meanwhile held back.
-    pub(crate) fn with_marker_delay<R>(
+    pub(crate) fn with_markers_held<R>(
         &mut self,
-        delay: Millis,
+        held: Held,
         call: impl FnOnce(&mut Self) -> R,
     ) -> R {
-        self.marker_delay = delay;
+        self.held_markers = held;
         let result = call(self);
-        self.marker_delay = Millis::default();
+        self.held_markers = Held::default();
         result
     }
 }

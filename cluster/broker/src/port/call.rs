@@ -45,10 +45,9 @@ impl BrokerPort {
             Some(Fault::LoseRequest) => return silence,
             Some(Fault::CutBefore) => return Err(BrokerError::NetworkException),
             Some(Fault::Refuse(error)) => return Err(error),
-            Some(Fault::DelayMarkers(span)) => {
-                return self
-                    .hub
-                    .with_marker_delay(millis(span), |core| call(core, now));
+            Some(fault @ (Fault::DelayMarkers(_) | Fault::DelayRecordMarkers(_))) => {
+                let held = fault.held().unwrap_or_default();
+                return self.hub.with_markers_held(held, |core| call(core, now));
             }
             fault => {
                 return self.hub.with(|core| {
@@ -82,7 +81,9 @@ impl BrokerPort {
         self.check_mode()?;
         self.hub.do_due(now);
         match self.hub.faults.decide(api, &self.client) {
-            None | Some(Fault::Twice | Fault::DelayMarkers(_)) => self.hub.with(|core| call(core)),
+            None | Some(Fault::Twice | Fault::DelayMarkers(_) | Fault::DelayRecordMarkers(_)) => {
+                self.hub.with(|core| call(core))
+            }
             Some(Fault::Refuse(error)) => Err(error),
             Some(Fault::CutBefore | Fault::CutAfter) => Err(BrokerError::NetworkException),
             Some(_) => Err(BrokerError::RequestTimedOut),

@@ -86,6 +86,28 @@ fn delayed_markers_keep_the_next_transaction_out_until_they_are_written() {
 }
 
 #[test]
+fn offsets_may_count_before_the_records_of_their_transaction_do() {
+    let (port, partition) = broker();
+    let mut producer = TransactionalProducer::start(&port, "x", MINUTE, NOW).unwrap();
+    producer.send(&partition, &[record("a")], NOW).unwrap();
+    let offset = Committed {
+        offset: 7,
+        leader_epoch: None,
+        metadata: None,
+    };
+    let offsets = [(partition.clone(), offset)];
+    producer.send_offsets("group", &offsets, NOW).unwrap();
+    let delay = Fault::DelayRecordMarkers(Duration::from_millis(5));
+    port.faults().add(FaultRule::new(delay).api(ApiKey::EndTxn));
+    producer.commit(NOW).unwrap();
+    let told = port.committed_offset("group", &partition, true, NOW);
+    assert_eq!(told.unwrap().map(|it| it.offset), Some(7));
+    assert_eq!(committed(&port, &partition), [""; 0]);
+    port.tick(NOW.plus(Millis(5)));
+    assert_eq!(committed(&port, &partition), ["a"]);
+}
+
+#[test]
 fn a_late_request_is_done_after_the_next_one_of_its_kind_and_client() {
     let (port, partition) = broker();
     port.faults()

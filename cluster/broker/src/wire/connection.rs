@@ -135,10 +135,11 @@ impl Connection {
                 self.answer(request, None)?;
                 Fate::Cut
             }
-            Some(Fault::DelayMarkers(span)) => self
-                .hub
-                .with_marker_delay(millis(span), |core| self.answer_by(core, request, None))?
-                .into(),
+            Some(fault @ (Fault::DelayMarkers(_) | Fault::DelayRecordMarkers(_))) => {
+                let held = fault.held().unwrap_or_default();
+                let answer = |core: &mut Core| self.answer_by(core, request, None);
+                self.hub.with_markers_held(held, answer)?.into()
+            }
         };
         Ok(fate)
     }

@@ -29,7 +29,9 @@ fn a_commit_whose_end_was_not_answered_is_unknown_until_a_new_log_decides() {
         on_virtual_time(async {
             let world = World::new(7);
             let log = world.log().await;
-            order(&world, ApiKey::EndTxn, fault);
+            // Until the client gives up.
+            let rule = FaultRule::new(fault).api(ApiKey::EndTxn);
+            world.port.faults().add(rule.times(u64::MAX));
             for text in ["x", "y"] {
                 let error = log.commit(commit(text)).await.err();
                 assert!(matches!(error, Some(CommitError::Unknown(_))), "{error:?}");
@@ -45,6 +47,30 @@ fn a_commit_whose_end_was_not_answered_is_unknown_until_a_new_log_decides() {
             }
         });
     }
+}
+
+#[test]
+fn a_commit_whose_end_was_asked_for_again_is_the_last_of_its_producer() {
+    let mut asked_again = 0;
+    for seed in 0..20 {
+        on_virtual_time(async {
+            let world = World::new(seed);
+            let log = world.log().await;
+            // Else it would end the next transaction.
+            order(
+                &world,
+                ApiKey::EndTxn,
+                Fault::LateBy(Duration::from_millis(90)),
+            );
+            if log.commit(commit("x")).await.is_err() {
+                return;
+            }
+            asked_again += 1;
+            let error = log.commit(commit("y")).await.err();
+            assert!(matches!(error, Some(CommitError::Aborted(_))), "{error:?}");
+        });
+    }
+    assert!(asked_again > 3, "{asked_again}");
 }
 
 #[test]

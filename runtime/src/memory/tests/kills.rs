@@ -29,10 +29,10 @@ fn a_commit_that_is_killed_at_any_of_its_awaits_happens_whole_or_not_at_all() {
         for awaits in 0.. {
             let was_killed = on_virtual_time(async {
                 let world = World::new(seed);
-                let log = world.log().await;
+                let (log, process) = world.doomed().await;
                 log.commit(commit("before")).await.unwrap();
                 let was_killed = kill_at(awaits, log.commit(commit("killed"))).await;
-                drop(log);
+                process.die();
                 left_open += usize::from(matches!(
                     world.transaction(),
                     TransactionState::Ongoing { .. }
@@ -86,7 +86,7 @@ fn the_next_append_is_not_taken_for_one_that_was_killed() {
 }
 
 #[test]
-fn a_log_whose_commit_was_killed_takes_no_other() {
+fn a_commit_goes_on_though_nobody_waits_for_it_and_no_other_is_taken_meanwhile() {
     on_virtual_time(async {
         let world = World::new(7);
         let log = world.log().await;
@@ -95,6 +95,8 @@ fn a_log_whose_commit_was_killed_takes_no_other() {
             let error = log.commit(commit("after")).await.err();
             assert!(matches!(error, Some(CommitError::Aborted(_))), "{error:?}");
         }
+        sleep_ms(100).await;
+        assert_eq!(world.visible("a"), ["killed"]);
     });
 }
 
@@ -105,8 +107,9 @@ fn a_transaction_that_nobody_comes_back_for_is_rolled_back_by_time_alone() {
         let address = tanist_broker::TopicPartition::new("a", 0);
         let bounds = || world.port.peek(&address).unwrap();
         for awaits in 0.. {
-            let log = world.log().await;
+            let (log, process) = world.doomed().await;
             assert!(kill_at(awaits, log.commit(commit("killed"))).await);
+            process.die();
             if bounds().last_stable < bounds().end {
                 break;
             }

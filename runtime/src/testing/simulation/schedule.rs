@@ -186,9 +186,12 @@ fn fault(dice: &mut fastrand::Rng) -> (ApiKey, Fault) {
         Fault::LateBy(Duration::from_millis(5)),
         Fault::LateBy(Duration::from_millis(400)),
     ];
-    const LATE_MARKERS: Fault = Fault::DelayMarkers(Duration::from_millis(300));
+    const LATE_MARKERS: [Fault; 2] = [
+        Fault::DelayMarkers(Duration::from_millis(300)),
+        Fault::DelayRecordMarkers(Duration::from_millis(300)),
+    ];
     match dice.u32(..4) {
-        0 => (ApiKey::EndTxn, LATE_MARKERS),
+        0 => (ApiKey::EndTxn, LATE_MARKERS[dice.usize(..2)]),
         1 => (ApiKey::EndTxn, FAULTS[dice.usize(..FAULTS.len())]),
         _ => (
             API[dice.usize(..API.len())],

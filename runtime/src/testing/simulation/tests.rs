@@ -5,6 +5,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use tanist_broker::{ApiKey, Fault};
+
 use super::schedule::{Event, NodeShape, Shape};
 use super::*;
 
@@ -143,31 +145,67 @@ fn one_event(after_ms: u64, event: Event) -> Schedule {
     }
 }
 
-/// `end` of each node at points that are `step` apart, from its start on and from the first records on.
-fn at_points(step: usize, end: impl Fn(usize, u64) -> Event) -> Vec<Schedule> {
-    const POINTS: u64 = 240;
-    let mut schedules = Vec::new();
-    for after_ms in [0, 500] {
-        for node in 0..3 {
-            let points = (1..=POINTS).step_by(step);
-            schedules.extend(points.map(|points| one_event(after_ms, end(node, points))));
-        }
+/// A node is frozen and wakes while it is being fenced, which takes long: requests to do so are lost.
+fn wakes_in_its_fence(node: usize, points: u64) -> Schedule {
+    let lost = |node| Event::Fault {
+        node,
+        api: ApiKey::InitProducerId,
+        fault: Fault::LoseRequest,
+        times: 60,
+    };
+    let ms = 2400 + points * 7 % 400;
+    let mut schedule = one_event(500, Event::FreezeAtPoint { node, points, ms });
+    let all = (0..3).map(|node| (Duration::ZERO, lost(node)));
+    schedule.events.splice(1..1, all);
+    let send = Event::Send {
+        records: 8,
+        takes_ms: 0,
+    };
+    schedule.events.push((Duration::from_millis(3000), send));
+    schedule
+}
+
+/// Requests to end a transaction come again so much later, when the next transaction may be open.
+fn ends_come_late(node: usize, ms: u64) -> Schedule {
+    let fault = Event::Fault {
+        node,
+        api: ApiKey::EndTxn,
+        fault: Fault::LateBy(Duration::from_millis(ms)),
+        times: 3,
+    };
+    let mut schedule = one_event(500, fault);
+    for (_, event) in &mut schedule.events[1..] {
+        let (records, takes_ms) = (80, 2);
+        *event = Event::Send { records, takes_ms };
     }
-    schedules
+    schedule
 }
 
 #[test]
-fn at_whatever_point_a_node_dies_or_freezes_the_others_go_on_where_it_was() {
+fn at_whatever_point_a_node_dies_or_freezes_or_is_not_answered_the_others_go_on_where_it_was() {
     let step = match number("TANIST_TEST_SEEDS") {
         Some(_) => 1,
         None => 13,
     };
-    let mut schedules = at_points(step, |node, points| Event::KillAtPoint { node, points });
-    schedules.extend(at_points(step, |node, points| Event::FreezeAtPoint {
+    let dies = |node, points| Event::KillAtPoint { node, points };
+    let sleeps = |node, points| Event::FreezeAtPoint {
         node,
         points,
         ms: 1500,
-    }));
+    };
+    let mut schedules = Vec::new();
+    for node in 0..3 {
+        for points in (1..=240).step_by(step) {
+            for after_ms in [0, 500] {
+                schedules.push(one_event(after_ms, dies(node, points)));
+                schedules.push(one_event(after_ms, sleeps(node, points)));
+            }
+        }
+        let dense = (1..60).step_by(step.div_ceil(2));
+        schedules.extend(dense.map(|points| wakes_in_its_fence(node, points)));
+        let late_ms = (50..200).step_by(step.div_ceil(2));
+        schedules.extend(late_ms.map(|ms| ends_come_late(node, ms)));
+    }
     run_all(&schedules, threads());
 }
 

@@ -75,14 +75,15 @@ impl World {
         }
     }
 
-    /// Carries out all of it, ends what is still wrong, and waits until nothing is left to do.
+    /// Carries out all of it, lets what lasts come to its end, and waits until nothing is left to do.
     pub(super) fn run(&mut self, schedule: &Schedule) -> Result<(), String> {
         for (pause, event) in &schedule.events {
             self.pass(*pause);
             self.carry_out(*event);
         }
-        for (_, lasting) in std::mem::take(&mut self.lasting) {
-            self.end(&lasting);
+        while let Some((until, _)) = self.lasting.first() {
+            let left = until.saturating_sub(self.driver.elapsed());
+            self.pass(left);
         }
         self.driver.broker().faults().clear();
         self.come_to_rest()
