@@ -13,6 +13,7 @@
 //! What is before and after that, the replica knows that it belongs to: `worker/replica.rs`.
 
 mod beside;
+mod lease;
 mod seal;
 mod shell;
 mod status;
@@ -29,6 +30,7 @@ use tanist_cluster::{Epoch, Offset, ShardId};
 use tokio::sync::Notify;
 
 pub(crate) use beside::Beside;
+use lease::Lease;
 pub(crate) use seal::{Draft, Worth};
 pub(crate) use shell::RunningShard;
 pub use status::{InputStatus, ShardState, ShardStatus};
@@ -61,6 +63,8 @@ pub(crate) struct Shard {
     group: Arc<GroupSpec>,
     desk: Rc<Desk>,
     context: ShardContext,
+    /// Of its commits to its store.
+    lease: Arc<Lease>,
     scope: Rc<Scope>,
     intakes: Vec<AgentIntake>,
     /// What the control log is to say once a position is committed.
@@ -129,6 +133,7 @@ impl Shard {
             epoch: parts.epoch,
             group: parts.group,
             desk: parts.desk,
+            lease: Lease::new(parts.context.store()),
             context: parts.context,
             scope: parts.scope,
             intakes: parts.intakes,
@@ -376,6 +381,12 @@ impl Shard {
     /// What the last successful commit contains.
     fn committed_inputs(&self) -> BTreeMap<String, Offset> {
         self.committed.borrow().clone()
+    }
+}
+
+impl Drop for Shard {
+    fn drop(&mut self) {
+        self.lease.end();
     }
 }
 

@@ -174,7 +174,7 @@ impl Shard {
         // Nobody else writes to the changelogs.
         replay.is_current(self.desk.clock().now());
         Ok(Some(StateCommit {
-            store: self.context.store(),
+            store: self.lease.clone(),
             replay,
             changelogs,
             failed: None,
