@@ -59,7 +59,10 @@ fn take_over(state: &mut State<'_>, s: S) {
     let best = nodes.min_by_key(|&n| {
         let leaves = problem.nodes[n].weight == 0;
         let in_group = state.of_group(n, slice.group);
-        (lag(n), leaves, state.active_deviation(n), in_group, n)
+        // Of those that count as caught up: a standby is open and at the end, what lies on a disk is neither.
+        let on_disk_only = !state.shards[s].standbys.contains_key(&n);
+        let balance = (state.active_deviation(n), in_group, n);
+        (lag(n), leaves, on_disk_only, state.is_behind(n, s), balance)
     });
     let Some(best) = best else { return };
     let before = state.shards[s].before;
@@ -374,17 +377,20 @@ fn in_group(state: &State<'_>, group: G, i: N, j: N, suits: impl Fn(S) -> bool) 
     fit.chain([first]).min_by_key(|&s| (cost(state, s, j), s))
 }
 
-/// What it would cost to make `j` the home of `s`: nothing if it is there already, or ready; least if it has
-/// at least begun.
+/// What it would cost to make `j` the home of `s`: nothing if it is there already; little if it is ready, and least if
+/// it is a standby at the end; more if it has but begun.
 fn cost(state: &State<'_>, s: S, j: N) -> u8 {
     if state.shards[s].now == Some(j) {
         0
     } else if state.is_ready(j, s) {
-        1
+        let is_warm = state.holds(j, s) && !state.is_behind(j, s);
+        // It has its heir already.
+        let failed_over = state.has_lost_active(s);
+        1 + u8::from(state.has_tables(s) && (!is_warm || failed_over))
     } else if state.holds(j, s) {
-        2
+        3
     } else {
-        3 + u8::from(state.is_warming(s))
+        4 + u8::from(state.is_warming(s))
     }
 }
 

@@ -183,6 +183,19 @@ impl State<'_> {
             || self.problem.lag(n, s).is_some_and(caught_up)
     }
 
+    /// Whether who processed `s` last is gone.
+    pub(super) fn has_lost_active(&self, s: S) -> bool {
+        let before = self.shards[s].before;
+        before.is_some_and(|id| self.problem.node(id).is_none())
+    }
+
+    /// Whether the copy of `s` on `n` has so much to read that a take-over would show it.
+    pub(super) fn is_behind(&self, n: N, s: S) -> bool {
+        let problem = self.problem;
+        let lag = problem.lag(n, s);
+        lag.is_some_and(|lag| lag > problem.acceptable_lag / 10)
+    }
+
     /// Whether `s` waits for its home to catch up.
     pub(super) fn is_warming(&self, s: S) -> bool {
         self.shards[s]

@@ -207,6 +207,47 @@ fn the_shards_of_a_dead_node_go_to_their_standbys_and_no_other_moves() {
 }
 
 #[test]
+fn a_failover_prefers_standbys_and_among_them_those_that_are_not_behind() {
+    // What the two that are left have of the shard, the first of which carries more; and who gets it.
+    let disk = |lag| (false, Some(lag));
+    let standby = |lag| (true, Some(lag));
+    for (first, second, expected) in [
+        (standby(0), standby(0), 1),
+        (standby(0), standby(999), 1),
+        (standby(0), standby(5332), 0),
+        (standby(0), disk(0), 0),
+        (standby(5332), disk(0), 0),
+        (standby(5332), standby(0), 1),
+        (disk(0), disk(5332), 0),
+        (standby(20_000), disk(0), 1),
+        (standby(20_000), disk(10_001), 1),
+        (disk(5332), (false, None), 0),
+    ] {
+        let mut world = World::new(&[(1, Some(2)), (1, None)], 8);
+        let [dead, left, right] = [(); 3].map(|()| world.add(100, None));
+        let [shard, other] = ["g0", "g1"].map(|group| ShardId::new(group, 0));
+        let mut roles: BTreeMap<ShardId, Roles> = [
+            (shard.clone(), crate::testing::roles(dead)),
+            (other, crate::testing::roles(left)),
+        ]
+        .into();
+        let lags = world.facts.lags.entry(shard.clone()).or_default();
+        for (id, (is_standby, lag)) in [(left, first), (right, second)] {
+            if is_standby {
+                let standbys = &mut roles.get_mut(&shard).unwrap().standbys;
+                standbys.insert(id, Why::Missing);
+            }
+            lags.extend(lag.map(|lag| (id, lag)));
+        }
+        world.plan = Some(plan_of(roles));
+        world.remove(dead);
+        let active = world.assign()[&shard].active;
+        let case = format!("{first:?} {second:?}");
+        assert_eq!(active, [left, right][expected], "{case}");
+    }
+}
+
+#[test]
 fn a_new_node_fills_copies_before_it_gets_actives_and_then_no_more_than_its_share() {
     let mut world = World::new(&[(6, Some(1))], 2);
     world.add_all(3, 1);
