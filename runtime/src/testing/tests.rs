@@ -3,6 +3,7 @@ mod changelogs;
 mod clusters;
 mod frozen;
 mod inputs;
+mod overtaken;
 mod purging;
 mod quiet;
 mod refusals;
