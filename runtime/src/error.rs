@@ -93,7 +93,7 @@ pub(crate) const EXIT_CODES: &[(u8, &str)] = &[
     (1, "failed; up: also if every node has ended by itself"),
     (
         2,
-        "wrong usage, configuration, declarations or data directory; a node that the others do not let in",
+        "wrong usage, settings, declarations or data directory; a node that others do not let in",
     ),
     (3, "no broker answered within --broker-timeout"),
     (4, "get: the table does not have the key"),
@@ -114,7 +114,8 @@ pub(crate) fn exit_codes() -> String {
     let lines = EXIT_CODES
         .iter()
         .map(|(code, meaning)| format!("\n{code:>5}  {meaning}"));
-    format!("Exit codes:{}", lines.collect::<String>())
+    let lines = lines.collect::<String>();
+    format!("Exit codes (docs/troubleshooting.md tells what helps):{lines}")
 }
 
 impl From<NodeError> for Error {

@@ -1,5 +1,8 @@
 //! The programs that the README shows, so that they are compiled, and their tests run.
 
+use std::fs;
+use std::path::Path;
+
 use tanist::prelude::*;
 
 #[derive(Serialize, Deserialize)]
@@ -105,5 +108,40 @@ fn the_readme_shows_only_code_that_is_compiled() {
             compiled.iter().any(|source| source.contains(block)),
             "no source has this block of README.md as it is:\n{block}"
         );
+    }
+}
+
+/// The text of all sources below a folder, with strings that are broken over lines in one piece.
+fn sources(folder: &Path, all: &mut String) {
+    for entry in fs::read_dir(folder).expect("it is there") {
+        let path = entry.expect("it can be read").path();
+        if path.is_dir() {
+            sources(&path, all);
+        } else if path.extension().is_some_and(|it| it == "rs" || it == "sh") {
+            let text = fs::read_to_string(&path).expect("it is text");
+            let mut lines = text.split("\\\n");
+            all.extend(lines.next());
+            all.extend(lines.map(str::trim_start));
+        }
+    }
+}
+
+#[test]
+fn the_messages_that_are_explained_are_those_of_the_program() {
+    let page = include_str!("../../docs/troubleshooting.md");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut said = String::new();
+    for folder in ["bin", "actors/src", "cluster/src", "runtime/src"] {
+        sources(&root.join(folder), &mut said);
+    }
+    let blocks = page.split("\n```text\n").skip(1);
+    let blocks: Vec<&str> = blocks
+        .filter_map(|rest| Some(rest.split_once("\n```")?.0))
+        .collect();
+    assert!(blocks.len() > 10, "the page has its messages");
+    for message in blocks.iter().flat_map(|block| block.lines()) {
+        for part in message.split('…').filter(|part| !part.trim().is_empty()) {
+            assert!(said.contains(part), "nothing says `{part}` of `{message}`");
+        }
     }
 }

@@ -29,7 +29,8 @@ const ASK_EVERY: Duration = Duration::from_millis(500);
 const PROBED: &str = "__consumer_offsets";
 
 /// What the first Ctrl-C does, at once.
-pub(super) const STOPPING: &str = "stopping: first all that was sent is processed and committed, then the nodes end; once more ends all at once";
+pub(super) const STOPPING: &str =
+    "stopping: when all that was sent is committed; once more ends it at once";
 
 /// See the module.
 pub(super) struct Course {

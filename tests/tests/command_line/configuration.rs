@@ -150,3 +150,20 @@ fn the_help_of_an_order_shows_whom_it_is_for_and_no_settings_of_nodes_which_it_t
         );
     }
 }
+
+#[test]
+fn the_exit_codes_of_the_help_are_those_of_the_docs() {
+    let page = include_str!("../../../docs/troubleshooting.md");
+    let (_, table) = page
+        .split_once("| code | meaning |\n| --- | --- |\n")
+        .unwrap();
+    let rows = table.lines().take_while(|line| line.starts_with("| "));
+    let rows = rows.map(|row| row.trim_matches(['|', ' ']).replacen(" | ", "  ", 1));
+    let (_broker, program) = orders();
+    let help = program.answer(&["--help"]);
+    let (_, told) = help.split_once("Exit codes").unwrap();
+    let told = told.lines().skip(1).map(|line| line.trim().to_owned());
+    let (rows, told): (Vec<String>, Vec<String>) = (rows.collect(), told.collect());
+    assert!(rows.len() > 5, "{page}");
+    assert_eq!(told, rows);
+}

@@ -102,6 +102,11 @@ fn who_sends_when_the_broker_stands_still_is_told_what_was_sent() {
     let mut generator = program.start(&["generate", "--rate", "50"]);
     until_acknowledged(&mut generator, 1);
     broker.inner().pause();
+    generator.until("nothing is acknowledged any more", |generator| {
+        let log = generator.stderr();
+        let last = log.lines().last()?;
+        last.ends_with(" sent, 0 a second").then_some(())
+    });
     let expected = ["it is not known whether they have arrived"];
     assert_interrupted(&generator.interrupt(), &expected);
 }
