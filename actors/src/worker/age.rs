@@ -1,6 +1,7 @@
 //! How old a copy may be: compaction removes a deletion from a changelog `delete.retention.ms` after it was written. A store
 //! that was behind for so long may hold keys whose deletion it can read nowhere: it is filled anew, from the beginning.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,12 +34,7 @@ impl Worker {
         if !is_behind(state, changelogs, bounds) {
             return Ok(copy);
         }
-        let topics: Vec<Arc<str>> = changelogs.iter().map(|it| it.topic.clone()).collect();
-        let settings = self.broker.topic_settings(&topics).await?;
-        let kept = topics
-            .iter()
-            .map(|topic| delete_retention(settings.get(topic)));
-        let kept = kept.min().unwrap_or(DELETE_RETENTION);
+        let kept = self.delete_retention(changelogs).await?;
         let age = Duration::from_millis(now.0.saturating_sub(state.current_at.0).max(0) as u64);
         if !is_too_old(age, kept) {
             return Ok(copy);
@@ -58,6 +54,43 @@ impl Worker {
         copy.replay = Replay::new(copy.replay.changelogs().clone(), state);
         copy.replay.is_current(now);
         Ok(copy)
+    }
+}
+
+/// How long the changelogs of an app keep deletions, as of when that was asked.
+#[derive(Default)]
+pub(super) struct Retentions(Option<(Duration, BTreeMap<Arc<str>, Duration>)>);
+
+/// Many shards are opened together, and ask for the same.
+const ASKED_FOR: Duration = Duration::from_secs(60);
+
+impl Worker {
+    /// The shortest of `changelogs`.
+    async fn delete_retention(
+        &self,
+        changelogs: &[TopicPartition],
+    ) -> Result<Duration, ReplicaError> {
+        // Held while one asks: the others wait for its answer.
+        let mut retentions = self.retentions.lock().await;
+        let now = self.desk.clock().elapsed();
+        let known = match &mut retentions.0 {
+            Some((asked, known)) if now.saturating_sub(*asked) < ASKED_FOR => known,
+            slot => {
+                let tables = self.groups.values().flat_map(|group| &group.tables);
+                let topics: Vec<Arc<str>> = tables
+                    .map(|table| self.desk.topic_name(table.changelog))
+                    .collect();
+                let settings = self.broker.topic_settings(&topics).await?;
+                let of = |topic: Arc<str>| {
+                    let kept = delete_retention(settings.get(&topic));
+                    (topic, kept)
+                };
+                let known = topics.into_iter().map(of).collect();
+                &mut slot.insert((now, known)).1
+            }
+        };
+        let kept = changelogs.iter().filter_map(|it| known.get(&it.topic));
+        Ok(kept.min().copied().unwrap_or(DELETE_RETENTION))
     }
 }
 

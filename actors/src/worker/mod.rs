@@ -104,6 +104,7 @@ pub struct Worker {
     spare: RefCell<crate::stage::Stage>,
     /// Held while outputs are being published (`at_least_once`), which happens in order.
     publishing: tokio::sync::Mutex<()>,
+    retentions: tokio::sync::Mutex<age::Retentions>,
 }
 
 impl Worker {
@@ -128,6 +129,7 @@ impl Worker {
             written: RefCell::default(),
             spare: RefCell::default(),
             publishing: tokio::sync::Mutex::new(()),
+            retentions: tokio::sync::Mutex::default(),
         })
     }
 

@@ -1,6 +1,8 @@
 //! [`App`]: what a program declares: its topics, tables and agents.
 
 mod command;
+mod fault;
+mod own_topics;
 mod topology;
 mod view;
 
@@ -18,7 +20,8 @@ use tanist_actors::table::TableDef;
 use tanist_actors::topic::{SharedTopicConfig, Topic, TopicCodec};
 
 pub(crate) use command::AppCommand;
-pub use topology::{AppTopology, Fault, Faults, TopicKind};
+pub use fault::{Fault, Faults};
+pub use topology::{AppTopology, TopicKind};
 pub(crate) use view::TopologyView;
 
 /// A program's agents, tables and topics.

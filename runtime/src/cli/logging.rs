@@ -16,8 +16,9 @@ use crate::settings::Settings;
 /// Begins to log, to the end of `file` if there is one; a service tells what happens, other commands only what goes wrong.
 pub(super) fn start(settings: &Settings, is_service: bool, file: Option<&Path>) -> Result<()> {
     let usual = if is_service {
-        // actix says at each start and stop what our own lines say, too.
-        "info,actix_server=warn,actix_web=warn"
+        // actix says at each start and stop what our own lines say, too; and calls it an error of ours if somebody does not
+        // speak HTTP.
+        "info,actix_server=warn,actix_web=warn,actix_http=off"
     } else {
         "warn"
     };

@@ -170,7 +170,8 @@ async fn check_settings(parts: &NodeParts, topology: &AppTopology) -> Result<(),
     let own = topology.internal_topics().map(|(topic, _)| topic.clone());
     let names: Vec<Arc<str>> = own.chain([control.clone()]).collect();
     let settings = parts.broker.topic_settings(&names).await?;
-    Ok(topology.check_settings(&control, &settings)?)
+    let max_record_bytes = parts.settings.max_record_bytes;
+    Ok(topology.check_settings(&control, &settings, max_record_bytes)?)
 }
 
 /// What a node is told from outside.
@@ -197,7 +198,8 @@ impl Node {
     /// Puts the app together, creates what topics are missing, and reads what the others have said.
     pub async fn open(mut parts: NodeParts) -> Result<Self, NodeError> {
         let existing = parts.broker.topics(&parts.app.topic_names()).await?;
-        let topology = parts.app.topology(&existing)?;
+        let mut topology = parts.app.topology(&existing)?;
+        topology.make_room(parts.settings.max_record_bytes);
         check_settings(&parts, &topology).await?;
         let shards = topology.shared.shards().count();
         parts.workers = parts.workers.min(shards as u32);

@@ -1,6 +1,8 @@
 //! Data directories that are in use, or not this app's.
 
-use super::{HELLO, orders};
+use tanist_broker::{ApiKey, Fault, FaultRule};
+
+use super::{HELLO, generate, orders};
 
 #[test]
 fn two_processes_on_one_data_directory_are_one_too_many() {
@@ -26,4 +28,31 @@ fn a_data_directory_of_another_app_is_refused() {
             .contains("data belongs to app `orders`, not to `hello`"),
         "{ended:?}"
     );
+}
+
+#[test]
+fn copies_that_are_behind_ask_once_how_long_their_changelogs_keep_deletions() {
+    let (broker, program) = orders();
+    let catch_up = |dir| {
+        let args = [
+            "worker",
+            "--until-caught-up",
+            "--workers",
+            "1",
+            "--data-dir",
+            dir,
+        ];
+        program.answer(&args);
+    };
+    generate(&program, 500);
+    catch_up("old");
+    generate(&program, 500);
+    catch_up("new");
+    let faults = broker.inner().faults();
+    // No fault, but counted.
+    let rule = FaultRule::new(Fault::DelayAnswer(std::time::Duration::ZERO));
+    let asked = faults.add(rule.api(ApiKey::DescribeConfigs).times(100));
+    catch_up("old");
+    // At the start, of all own topics; and of the changelogs, by the one worker for its eight shards.
+    assert_eq!(faults.hits(asked), 2);
 }
