@@ -229,6 +229,11 @@ impl<'app, A: Agent> AgentSettings<'app, A> {
     /// Handles up to `records` of different keys of a partition at once, each by an instance of its own; never two of
     /// one key, and records of one key in their order. For handlers that wait. 1 unless set; above 256, shared by the
     /// agents that read the same partitions, no more are in hand.
+    ///
+    /// A key of a table that one of them has read or written is not touched by another until that one is finished. Keys that
+    /// it has only seen in a scan ([`crate::table::Table::range`] and the like) are: two records that each look at many
+    /// and then write by what they saw may both go by what was there before. Read by [`crate::table::Table::get`] what has
+    /// to stay as it is.
     pub fn concurrency(self, records: usize) -> Self {
         self.spec.concurrency = records.max(1);
         self

@@ -122,7 +122,9 @@ impl Shard {
             let topic = parts.desk.topic_name(agent.topic);
             Some((topic, agent.topic_uuid.clone()?))
         };
+        let has_tables = !parts.group.tables.is_empty();
         let inputs = Inputs {
+            app: has_tables.then(|| parts.replay.state().app.as_str().into()),
             agents: parts.intakes.iter().map(progress).collect(),
             topics: parts.intakes.iter().filter_map(read).collect(),
             ..parts.replay.state().inputs.clone()

@@ -105,6 +105,7 @@ impl Shard {
         let sealed = self.sealed.borrow();
         let is_unborn = sealed.born == Millis::default() && !self.group.tables.is_empty();
         Inputs {
+            app: sealed.app.clone(),
             born: match is_unborn {
                 true => self.desk.clock().now(),
                 false => sealed.born,

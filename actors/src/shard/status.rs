@@ -41,7 +41,8 @@ pub enum ShardState {
     },
     /// Finishing what it has in hand.
     Stopping,
-    /// Out of work until the node is restarted. Nothing is lost: its input waits.
+    /// Out of work here until the node is restarted: what could pass by itself has been tried again. Nothing is lost: its
+    /// input waits.
     Broken {
         /// Why, and what to do.
         reason: String,

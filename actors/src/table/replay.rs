@@ -20,6 +20,10 @@ pub const STATE_KEY: &[u8] = b"\0";
 /// What a shard has finished of its inputs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Inputs {
+    /// Whose shard it is, if it has tables: the names of two apps and their tables may come to one changelog (`a` with `b-c`,
+    /// `a-b` with `c`). None if an older version wrote it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub app: Option<Arc<str>>,
     /// When a shard with tables made its first commit: tells it from one of the same name, whose changelogs were deleted,
     /// or were on another broker. 0 if an older version wrote it.
     #[serde(default, skip_serializing_if = "is_unknown")]
@@ -238,6 +242,9 @@ impl Replay {
                 &format!("input positions that cannot be read ({error})"),
             )
         })?;
+        if let Some(app) = inputs.app.as_ref().filter(|app| ***app != self.state.app) {
+            return Err(foreign(topic, &format!("a table of app `{app}`")));
+        }
         if !inputs.is_of_one_life(&self.state.inputs) {
             return Err(StoreError::Corrupt {
                 path: format!("changelog {topic}"),

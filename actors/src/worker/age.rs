@@ -80,7 +80,8 @@ impl Worker {
                 let topics: Vec<Arc<str>> = tables
                     .map(|table| self.desk.topic_name(table.changelog))
                     .collect();
-                let settings = self.broker.topic_settings(&topics).await?;
+                let ask = async || self.broker.topic_settings(&topics).await;
+                let settings = self.patiently(ask).await?;
                 let of = |topic: Arc<str>| {
                     let kept = delete_retention(settings.get(&topic));
                     (topic, kept)

@@ -45,9 +45,9 @@ impl Worker {
         }
         let topics: Vec<Arc<str>> = partitions.iter().map(|it| it.topic.clone()).collect();
         let (bounds, committed, topics) = tokio::try_join!(
-            self.broker.offsets(&partitions),
-            self.broker.committed(&self.app, &partitions),
-            self.broker.topics(&topics),
+            self.patiently(async || self.broker.offsets(&partitions).await),
+            self.patiently(async || self.broker.committed(&self.app, &partitions).await),
+            self.patiently(async || self.broker.topics(&topics).await),
         )?;
         Ok(Known {
             bounds,

@@ -9,6 +9,7 @@ mod copy;
 mod desk;
 mod error;
 mod inputs;
+mod patience;
 mod purge;
 mod refusals;
 mod replica;

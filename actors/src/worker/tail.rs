@@ -133,7 +133,8 @@ impl Worker {
         if changelogs.is_empty() {
             return Ok(Vec::new());
         }
-        let mut ends = self.broker.high_watermarks(&changelogs).await?;
+        let ask = async || self.broker.high_watermarks(&changelogs).await;
+        let mut ends = self.patiently(ask).await?;
         let of = |changelog| ends.remove(changelog).unwrap_or_default();
         Ok(changelogs.iter().map(of).collect())
     }
@@ -146,7 +147,8 @@ impl Worker {
         if changelogs.is_empty() {
             return Ok(Vec::new());
         }
-        let mut bounds = self.broker.offsets(changelogs).await?;
+        let ask = async || self.broker.offsets(changelogs).await;
+        let mut bounds = self.patiently(ask).await?;
         let of = |changelog| bounds.remove(changelog).unwrap_or_default();
         Ok(changelogs.iter().map(of).collect())
     }
@@ -162,8 +164,13 @@ impl Worker {
         if (bounds.start..=bounds.end).contains(&position) {
             return Ok(());
         }
-        let ends = self.broker.high_watermarks(std::slice::from_ref(partition));
-        let end = ends.await?.remove(partition).unwrap_or_default();
+        let one = std::slice::from_ref(partition);
+        let ask = async || self.broker.high_watermarks(one).await;
+        let end = self
+            .patiently(ask)
+            .await?
+            .remove(partition)
+            .unwrap_or_default();
         if (bounds.start..=end).contains(&position) {
             return Ok(());
         }

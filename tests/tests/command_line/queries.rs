@@ -1,5 +1,9 @@
 //! Asking: a node answers with what is committed.
 
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
 use serde_json::{Value, json};
 
 use super::orders;
@@ -139,4 +143,25 @@ fn topology_shows_what_is_declared_and_with_a_broker_what_is_there() {
     assert!(diagram.starts_with("flowchart LR\n"), "{diagram}");
     let alone = program.without_variables().json(&["topology"]);
     assert_eq!(topics(&alone)[0].2, Value::Null);
+}
+
+#[test]
+fn who_does_not_speak_http_is_no_error_of_the_node() {
+    let (_broker, program) = orders();
+    let worker = program.worker(&[]);
+    let address = fs::read_to_string(program.folder().join(".tanist/orders/http")).unwrap();
+    for garbage in [
+        &b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n"[..],
+        b"hello\r\n\r\n",
+        b"GET / HTTP/9\r\n\r\n",
+    ] {
+        let mut stream = TcpStream::connect(address.trim()).unwrap();
+        stream.write_all(garbage).unwrap();
+        // Until it hangs up.
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+    }
+    let log = worker.stderr();
+    worker.stop();
+    assert!(!log.contains("ERROR"), "{log}");
 }

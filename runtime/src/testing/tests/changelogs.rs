@@ -236,6 +236,44 @@ fn a_store_of_another_life_of_its_changelog_is_recognised_however_long_that_has_
     }
 }
 
+#[test]
+fn a_changelog_to_which_another_app_writes_is_refused() {
+    let mut test = TestApp::new(words());
+    send(&mut test, &[("a", "aha"), ("b", "aha")]);
+    test.stop("n1").unwrap();
+    let (broker, now) = (test.broker(), tanist_broker::Millis(test.now().0));
+    let changelog = tanist_broker::TopicPartition::new(COUNTS, 0);
+    let isolation = tanist_broker::Isolation::ReadCommitted;
+    let written = broker.fetch(&changelog, 0, 1000, isolation, now).unwrap();
+    // The same, from an app of another id.
+    test.lose_disk("n1");
+    lose(&mut test, &[LONG, "words"]);
+    make_anew(&mut test, COUNTS, "compact");
+    let minute = tanist_broker::Millis(60_000);
+    let mut other = TransactionalProducer::start(&broker, "other", minute, now).unwrap();
+    let mut theirs = 0;
+    let records = written.records.into_iter().map(|record| {
+        let value = String::from_utf8(record.value.unwrap_or_default().to_vec()).unwrap();
+        let renamed = value.replace(r#""app":"words""#, r#""app":"other""#);
+        theirs += usize::from(renamed != value);
+        tanist_broker::NewRecord {
+            key: record.key,
+            value: Some(renamed.into()),
+            ..Default::default()
+        }
+    });
+    let records: Vec<_> = records.collect();
+    assert_eq!(theirs, 2, "each commit says whose it is");
+    other.send(&changelog, &records, now).unwrap();
+    other.commit(now).unwrap();
+    test.start("n1");
+    let reason = broken(&mut test);
+    assert!(
+        reason.contains(COUNTS) && reason.contains("it holds a table of app `other`"),
+        "{reason}"
+    );
+}
+
 /// Deletes a topic and makes it anew, with this `cleanup.policy`.
 fn make_anew(test: &mut TestApp, topic: &str, policy: &str) {
     lose(test, &[topic]);

@@ -141,3 +141,95 @@ fn a_record_that_is_too_large_breaks_its_shard_before_the_broker_sees_it() {
     });
     check(app, "table last: key d has come to 20");
 }
+
+/// Takes a large record through both kinds of topics of its own.
+fn large() -> TestApp {
+    let mut app = App::new("large");
+    let words = app
+        .topic::<String, String>("words")
+        .partitions(1)
+        .setting("max.message.bytes", "4000000");
+    let by_length = words.group_by("length", |word| word.value.len() as u64);
+    let last = app.table::<u64, String>("last");
+    struct Keeps(Table<u64, String>);
+    impl Agent for Keeps {
+        type Key = u64;
+        type Value = String;
+        async fn handle(&mut self, word: Record<u64, String>, _: &mut Context) -> Handled {
+            Ok(self.0.put(&word.key, word.value)?)
+        }
+    }
+    app.agent("keeps", by_length, move |shard| Keeps(shard.table(&last)));
+    TestApp::new(app).settings(WorkerSettings {
+        max_record_bytes: 3_000_000,
+        ..WorkerSettings::default()
+    })
+}
+
+#[test]
+fn own_topics_are_made_to_take_the_largest_record_that_the_settings_allow() {
+    let mut test = large();
+    test.topic("words").send("a", "x".repeat(2_900_000));
+    test.settle();
+    assert_eq!(broken(&mut test), []);
+    assert_eq!(test.table("last").entries::<u64, String>().len(), 1);
+}
+
+#[test]
+fn own_topics_that_take_less_than_the_settings_allow_are_refused() {
+    for (topic, policy) in [
+        ("large-last-changelog", "compact"),
+        ("large-length-repartition", "delete"),
+    ] {
+        let mut test = large();
+        test.stop("n1").unwrap();
+        let (broker, now) = (test.broker(), tanist_broker::Millis(test.now().0));
+        broker.delete_topic(topic, now).unwrap();
+        let mut config = tanist_broker::TopicConfig::default();
+        config.set("cleanup.policy", policy).unwrap();
+        broker.create_topic(topic, 1, config, now).unwrap();
+        test.start("n1");
+        test.advance(Duration::from_secs(10));
+        let why = test.ended("n1").expect("it has ended").unwrap_err();
+        let expected = format!("topic {topic} takes records of up to 1048588 bytes");
+        assert!(why.contains(&expected), "{why}");
+        assert!(why.contains("max.message.bytes=3048588"), "{why}");
+    }
+}
+
+#[test]
+fn a_question_that_the_broker_refuses_is_asked_again_for_a_while() {
+    for (times, is_broken) in [(3, false), (1000, true)] {
+        let mut app = App::new("patient");
+        let words = app.topic::<String, String>("words").partitions(1);
+        let out = app.topic::<String, String>("out").partitions(1);
+        app.agent_fn("pass", &words, async move |word, cx| {
+            cx.send(&out, word.key, word.value)
+        });
+        let mut test = TestApp::new(app).nodes(2);
+        test.topic("words").send("a", "1");
+        test.settle();
+        let refuse = tanist_broker::Fault::Refuse(tanist_broker::BrokerError::InvalidRequest);
+        let rule = tanist_broker::FaultRule::new(refuse);
+        let rule = rule.api(tanist_broker::ApiKey::OffsetFetch).times(times);
+        test.broker().faults().add(rule);
+        let nodes = ["n1", "n2"];
+        let at_work = nodes.map(|node| {
+            let mut shards = test.status(node).into_iter();
+            shards.any(|shard| shard.state == ShardState::Running)
+        });
+        let active = nodes[usize::from(at_work[1])];
+        test.kill(active);
+        test.topic("words").send("a", "2");
+        test.advance(Duration::from_secs(30));
+        let heir = nodes[usize::from(at_work[0])];
+        let state = test.status(heir).remove(0).state;
+        assert_eq!(
+            matches!(state, ShardState::Broken { .. }),
+            is_broken,
+            "{times}: {state}"
+        );
+        let out = test.topic("out").records::<String, String>();
+        assert_eq!(out.len(), if is_broken { 1 } else { 2 });
+    }
+}
