@@ -1,6 +1,6 @@
 //! [`InHand`]: a record, or a tick, from the moment it is taken up until its effects are kept or undone (S2).
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -20,6 +20,8 @@ pub(crate) struct InHand<'lane> {
     intake: Option<&'lane Rc<RefCell<Intake>>>,
     item: Option<&'lane Item>,
     ticket: Ticket,
+    /// Its handler has not come back at once.
+    waits: Cell<bool>,
     settled: bool,
 }
 
@@ -46,6 +48,7 @@ impl<'lane> InHand<'lane> {
             intake,
             item,
             ticket,
+            waits: Cell::new(false),
             settled: false,
         }
     }
@@ -56,6 +59,10 @@ impl<'lane> InHand<'lane> {
             self.shard.scope().enter(self.ticket);
             let polled = handler.as_mut().poll(task);
             self.shard.scope().leave();
+            if polled.is_pending() && !self.waits.replace(true) {
+                let offset = self.item.map(Item::offset);
+                self.shard.handler_waits(self.ticket, self.intake, offset);
+            }
             polled
         })
         .await
@@ -81,6 +88,7 @@ impl<'lane> InHand<'lane> {
 
     fn close(mut self, outcome: Result<(), LaneFailure>, outputs: &mut Stage) -> Settled {
         self.settled = true;
+        self.note_end();
         let outcome = outcome.and_then(|()| self.shard.takes(outputs));
         let conflict = self.shard.scope().end(self.ticket);
         match outcome {
@@ -106,6 +114,12 @@ impl<'lane> InHand<'lane> {
         }
     }
 
+    fn note_end(&self) {
+        if self.waits.get() {
+            self.shard.handler_is_back(self.ticket);
+        }
+    }
+
     fn give_back(&mut self) -> Option<(crate::port::TopicPartition, tanist_cluster::Offset)> {
         let (intake, item) = (self.intake?, self.item.take()?);
         let offset = item.offset();
@@ -120,6 +134,7 @@ impl Drop for InHand<'_> {
         if self.settled {
             return;
         }
+        self.note_end();
         self.shard.scope().end(self.ticket);
         self.shard.undo(self.ticket);
         let record = self.give_back();

@@ -17,6 +17,7 @@ mod lease;
 mod seal;
 mod shell;
 mod status;
+mod watch;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -44,6 +45,7 @@ use crate::port::{LocalPortFuture, Store, TopicId, TopicPartition, TopicUuid};
 use crate::stage::Stage;
 use crate::table::{Inputs, Replay, Scope, Ticket};
 use crate::worker::{Desk, Guarantee, LaneCount};
+use watch::Watch;
 
 /// An agent's intake in a shard.
 pub(crate) struct AgentIntake {
@@ -85,6 +87,7 @@ pub(crate) struct Shard {
     others: Notify,
     stopping: Cell<bool>,
     stop: Arc<Notify>,
+    watch: Watch,
     /// The record in whose handler a lane was cut off.
     interrupted: RefCell<Option<(TopicPartition, Offset)>>,
     state: RefCell<ShardState>,
@@ -150,6 +153,7 @@ impl Shard {
             others: Notify::new(),
             stopping: Cell::new(false),
             stop: Arc::new(Notify::new()),
+            watch: Watch::default(),
             interrupted: RefCell::default(),
             state: RefCell::new(ShardState::Running),
             broke: Notify::new(),

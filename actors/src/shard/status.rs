@@ -30,6 +30,11 @@ pub enum ShardState {
     CatchingUp,
     /// At work.
     Running,
+    /// At work, but for a handler that does not come back.
+    Stuck {
+        /// Which, and for how long.
+        reason: String,
+    },
     /// An agent failed; it is made anew after a back-off.
     Restarting {
         /// The agent.
@@ -68,6 +73,7 @@ impl fmt::Display for ShardState {
             Self::Standby => f.write_str("standby"),
             Self::CatchingUp => f.write_str("catching up"),
             Self::Running => f.write_str("running"),
+            Self::Stuck { reason } => write!(f, "stuck: {reason}"),
             Self::Restarting {
                 agent,
                 attempt,
@@ -164,6 +170,7 @@ mod tests {
             ShardState::Standby,
             ShardState::CatchingUp,
             ShardState::Running,
+            ShardState::Stuck { reason: reason() },
             ShardState::Restarting {
                 agent: "count".into(),
                 attempt: 2,

@@ -35,6 +35,7 @@ pub(crate) struct Desk {
     changed: Notify,
     outgoing: Notify,
     room: Notify,
+    waiting: Notify,
 }
 
 /// Outputs, and whose they are.
@@ -80,6 +81,7 @@ impl Desk {
             changed: Notify::new(),
             outgoing: Notify::new(),
             room: Notify::new(),
+            waiting: Notify::new(),
         })
     }
 
@@ -197,6 +199,16 @@ impl Desk {
         while !self.has_room() {
             self.room.notified().await;
         }
+    }
+
+    /// A handler has not come back at once.
+    pub(crate) fn note_waiting(&self) {
+        self.waiting.notify_one();
+    }
+
+    /// Until there is one that has not.
+    pub(crate) async fn handler_waits(&self) {
+        self.waiting.notified().await;
     }
 
     pub(crate) fn lane(desk: &Rc<Self>) -> LaneCount {

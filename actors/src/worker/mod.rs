@@ -21,6 +21,7 @@ mod tail;
 mod task;
 mod upkeep;
 mod watch;
+mod watchdog;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -141,6 +142,7 @@ impl Worker {
             error = self.commit_when_due() => error,
             error = self.publish_at_once() => error,
             error = self.keep_up() => error,
+            error = self.watch() => error,
             error = self.watch_topics() => error,
             error = self.purge() => error,
         }

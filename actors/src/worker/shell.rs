@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use actix::prelude::*;
 use tanist_cluster::ShardId;
@@ -34,6 +35,9 @@ pub struct Unfinished {
 pub struct WorkerHandle {
     worker: Addr<WorkerActor>,
     thread: Option<Arbiter>,
+    /// How often it was asked whether its thread goes on, and how often it has answered.
+    asked: u64,
+    answered: Arc<AtomicU64>,
 }
 
 impl WorkerHandle {
@@ -43,6 +47,8 @@ impl WorkerHandle {
             Thread::This => Self {
                 worker: WorkerActor::new(parts, ended).start(),
                 thread: None,
+                asked: 0,
+                answered: Arc::default(),
             },
             Thread::Own => {
                 let arbiter = Arbiter::new();
@@ -50,6 +56,8 @@ impl WorkerHandle {
                 Self {
                     worker: WorkerActor::start_in_arbiter(&arbiter.handle(), create),
                     thread: Some(arbiter),
+                    asked: 0,
+                    answered: Arc::default(),
                 }
             }
         }
@@ -65,6 +73,18 @@ impl WorkerHandle {
         if self.worker.try_send(Follow { view, mine }).is_err() {
             tracing::debug!("a view was given to a worker that has ended");
         }
+    }
+
+    /// Whether its thread has answered since this was asked the last time; a handler that blocks it keeps it from that.
+    pub fn answers(&mut self) -> bool {
+        if self.thread.is_none() || self.answered.load(Ordering::Relaxed) < self.asked {
+            return self.thread.is_none();
+        }
+        let answered = self.answered.clone();
+        if self.worker.try_send(Ping { answered }).is_ok() {
+            self.asked += 1;
+        }
+        true
     }
 
     /// Lets it commit all that is finished. When this is done, every reader sees it. False if the worker has ended.
@@ -107,6 +127,13 @@ struct WorkerActor {
 struct Follow {
     view: Arc<View>,
     mine: Arc<BTreeSet<ShardId>>,
+}
+
+/// Say that its thread goes on.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Ping {
+    answered: Arc<AtomicU64>,
 }
 
 /// Finish what is in hand, commit it, and end.
@@ -161,6 +188,14 @@ impl Handler<Follow> for WorkerActor {
 
     fn handle(&mut self, Follow { view, mine }: Follow, _: &mut Context<Self>) {
         self.replicas.follow(view, &mine);
+    }
+}
+
+impl Handler<Ping> for WorkerActor {
+    type Result = ();
+
+    fn handle(&mut self, Ping { answered }: Ping, _: &mut Context<Self>) {
+        answered.fetch_add(1, Ordering::Relaxed);
     }
 }
 

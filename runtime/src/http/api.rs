@@ -93,7 +93,9 @@ impl Api {
             }
             let status = reported.iter().find(|status| status.shard == *shard);
             match status.map(|status| &status.state) {
-                Some(ShardState::Running | ShardState::Restarting { .. }) => {}
+                Some(
+                    ShardState::Running | ShardState::Stuck { .. } | ShardState::Restarting { .. },
+                ) => {}
                 Some(state) => return Err(format!("shard {shard} is {state}")),
                 None => return Err(format!("shard {shard} has not begun yet")),
             }

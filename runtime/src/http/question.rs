@@ -139,7 +139,11 @@ impl Held {
             ShardState::Restoring { .. } => Self::Filling,
             ShardState::Broken { reason } => Self::Broken(reason.clone(), lag),
             _ if !is_sure => Self::Copy(None),
-            ShardState::Running | ShardState::Restarting { .. } if is_active => Self::Whole,
+            ShardState::Running | ShardState::Stuck { .. } | ShardState::Restarting { .. }
+                if is_active =>
+            {
+                Self::Whole
+            }
             _ => Self::Copy(lag),
         })
     }

@@ -201,6 +201,28 @@ impl Board {
             .collect()
     }
 
+    /// The thread of these shards is blocked, for this reason, or (none) goes on.
+    pub(super) fn blocked(&self, shards: &BTreeSet<ShardId>, reason: Option<&str>) {
+        let mut entries = self.entries();
+        for (_, status) in entries
+            .shards
+            .iter_mut()
+            .filter(|(it, _)| shards.contains(it))
+        {
+            let state = match (&status.state, reason) {
+                (ShardState::Running | ShardState::Stuck { .. }, Some(reason)) => {
+                    let reason = reason.to_owned();
+                    ShardState::Stuck { reason }
+                }
+                (ShardState::Stuck { .. }, None) => ShardState::Running,
+                (state, _) => state.clone(),
+            };
+            status.state = state;
+        }
+        drop(entries);
+        self.changed();
+    }
+
     /// The shards of which there is something here.
     pub(super) fn here(&self) -> BTreeSet<ShardId> {
         self.entries().shards.keys().cloned().collect()
@@ -221,9 +243,13 @@ fn replica(status: &ShardStatus) -> Replica {
     let position = status.copy.map(|copy| copy.position);
     match (&status.state, position) {
         (ShardState::Broken { .. }, _) => Replica::Broken,
-        (ShardState::Running | ShardState::Restarting { .. } | ShardState::Stopping, position) => {
-            Replica::Active(position.unwrap_or(Offset(0)))
-        }
+        (
+            ShardState::Running
+            | ShardState::Stuck { .. }
+            | ShardState::Restarting { .. }
+            | ShardState::Stopping,
+            position,
+        ) => Replica::Active(position.unwrap_or(Offset(0))),
         (_, Some(position)) => Replica::Copy(position),
         (_, None) => Replica::Unknown,
     }

@@ -48,7 +48,35 @@ enum Place {
         handle: WorkerHandle,
         since: Duration,
         mine: Arc<BTreeSet<ShardId>>,
+        silence: Silence,
     },
+}
+
+/// So long nothing is said of a worker whose thread does not answer.
+const LONG: Duration = Duration::from_secs(10);
+
+/// For how long a thread has not answered; what is longer than `patience` is said again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Silence {
+    lasts: Duration,
+    patience: Duration,
+}
+
+impl Silence {
+    /// So much time has passed. What is to be said: that it lasts, or (0) that it is over.
+    fn grow(&mut self, answers: bool, passed: Duration) -> Option<Duration> {
+        let before = *self;
+        if answers {
+            *self = Self::default();
+            return (before.patience > LONG).then_some(Duration::ZERO);
+        }
+        self.lasts += passed;
+        if self.lasts < self.patience.max(LONG) {
+            return None;
+        }
+        self.patience = self.lasts * 2;
+        Some(self.lasts)
+    }
 }
 
 /// What has become of a worker.
@@ -239,6 +267,7 @@ impl Crew {
                 handle: WorkerHandle::start(worker_parts, parts.thread, tell),
                 since: parts.clock.elapsed(),
                 mine: Arc::default(),
+                silence: Silence::default(),
             };
             self.places.insert(worker, place);
             let ended = async move { (worker, ended.await.ok()) };
@@ -246,6 +275,36 @@ impl Crew {
             any = true;
         }
         any
+    }
+
+    /// Asks the threads of the workers whether they go on, `passed` after the last time. What is to be said of shards whose
+    /// worker does not, or (nothing) does again.
+    pub(super) fn look(
+        &mut self,
+        passed: Duration,
+    ) -> Vec<(Arc<BTreeSet<ShardId>>, Option<String>)> {
+        let mut found = Vec::new();
+        for (worker, place) in &mut self.places {
+            let Place::Running {
+                handle,
+                mine,
+                silence,
+                ..
+            } = place
+            else {
+                continue;
+            };
+            let told = silence.grow(handle.answers(), passed);
+            found.extend(told.map(|lasts| {
+                let text = format!(
+                    "worker {worker} has not answered for {} s: a handler of one of its shards blocks its thread (tokio's \
+                     spawn_blocking is for what takes long)",
+                    lasts.as_secs()
+                );
+                (mine.clone(), (!lasts.is_zero()).then_some(text))
+            }));
+        }
+        found
     }
 
     /// Deals out the shards that `view` and what is `here` ask for, and tells the workers. What is owed for shards that no
@@ -340,6 +399,21 @@ impl Crew {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_thread_that_does_not_answer_is_told_again_and_again_until_it_does() {
+        let mut silence = Silence::default();
+        let mut told = Vec::new();
+        for seconds in 1..=100 {
+            let said = silence.grow(seconds == 90, Duration::from_secs(1));
+            told.extend(said.map(|lasts| (seconds, lasts.as_secs())));
+        }
+        let again = (100, 10);
+        assert_eq!(
+            told,
+            [(10, 10), (20, 20), (40, 40), (80, 80), (90, 0), again]
+        );
+    }
 
     #[test]
     fn a_worker_that_fails_again_and_again_is_left_alone_for_longer_and_longer() {

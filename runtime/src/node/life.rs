@@ -33,6 +33,9 @@ use crate::app::AppTopology;
 /// How long a member that has stopped tries to say so.
 const FAREWELL: Duration = Duration::from_secs(5);
 
+/// More time than passes between two looks at the workers of a process that is not frozen.
+const MAX_PASSED: Duration = Duration::from_secs(1);
+
 /// More heartbeats than come between two readings of the control log.
 const MAX_EARLY: usize = 1000;
 
@@ -85,6 +88,7 @@ pub(super) struct Life<'n> {
     /// Of members whose `Join` was not read yet.
     early: Vec<Heartbeat>,
     beat_at: Duration,
+    ticked: Duration,
     /// The next heartbeat is to tell everything.
     tell_all: bool,
     /// The view, or what the workers have, has changed since they were told.
@@ -145,6 +149,7 @@ impl<'n> Life<'n> {
             reports: Reports::default(),
             early: Vec::new(),
             beat_at: Duration::ZERO,
+            ticked: Duration::ZERO,
             tell_all: false,
             stale: true,
             here: BTreeSet::new(),
@@ -412,6 +417,14 @@ impl<'n> Life<'n> {
     /// What is done now and then: heartbeats, and all that waits for time to pass.
     fn tick(&mut self, now: Duration) {
         self.beat_at = now + self.parts.cluster.heartbeat_interval;
+        // A process that was frozen asks too late, not its workers.
+        let passed = now.saturating_sub(std::mem::replace(&mut self.ticked, now));
+        for (shards, reason) in self.crew.look(passed.min(MAX_PASSED)) {
+            if let Some(reason) = &reason {
+                tracing::warn!("{reason}");
+            }
+            self.parts.board.blocked(&shards, reason.as_deref());
+        }
         let here = self.parts.board.here();
         if here != self.here {
             self.here = here;

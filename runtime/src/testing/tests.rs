@@ -8,6 +8,7 @@ mod purging;
 mod quiet;
 mod refusals;
 mod stopping;
+mod stuck;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
