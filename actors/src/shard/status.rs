@@ -59,7 +59,7 @@ impl ShardState {
     pub fn is_at_work(&self) -> bool {
         matches!(
             self,
-            Self::Running | Self::Restarting { .. } | Self::Stopping
+            Self::Running | Self::Stuck { .. } | Self::Restarting { .. } | Self::Stopping
         )
     }
 }
