@@ -9,7 +9,8 @@ use crate::http::{ClusterStatus, NodeStatus, PlanStatus};
 
 pub(super) const EXAMPLES: &str = "\
 Asks a node, which asks the others. Lag is the number of offsets between what is processed and the end of the input, or, of
-a standby, between its copy and the end of the changelog; `?` if nobody tells it.
+a standby, between its copy and the end of the changelog; `?` if nobody tells it. A rate is that of the last seconds since
+the shard has come; `-` just after that. Shards that are broken come before all else.
 
 Examples:
   status
