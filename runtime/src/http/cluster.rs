@@ -9,6 +9,7 @@ use futures_util::future::join;
 use futures_util::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
 use tanist_actors::shard::ShardState;
+use tanist_actors::worker::UnreadPartitions;
 use tanist_cluster::plan::Plan;
 use tanist_cluster::view::View;
 use tanist_cluster::{Epoch, MemberId, NodeName, ShardId};
@@ -38,6 +39,9 @@ pub(crate) struct ClusterStatus {
     pub(crate) broken_shards: usize,
     /// Records that wait in all inputs; none if somebody does not know or does not answer.
     pub(crate) lag_records: Option<u64>,
+    /// Input topics with partitions that nobody reads.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) unread: BTreeMap<Arc<str>, UnreadPartitions>,
     /// In the order in which they joined.
     pub(crate) nodes: Vec<NodeLine>,
     /// Sorted; the active of each comes first.
@@ -152,6 +156,7 @@ impl ClusterStatus {
         asked.sort_by_key(|asked| (asked.member.is_none(), asked.member));
         let all_answer = asked.iter().all(|asked| asked.answer.is_ok());
         let (mut nodes, mut shards) = (Vec::new(), Vec::new());
+        let mut unread = BTreeMap::new();
         for asked in asked {
             let (told, error) = match asked.answer {
                 Ok(status) => {
@@ -161,6 +166,7 @@ impl ClusterStatus {
                         line,
                     };
                     shards.extend(status.shards.iter().cloned().map(placed));
+                    unread.extend(status.unread.clone());
                     (Some(Told::of(status)), None)
                 }
                 Err(error) => (None, Some(error)),
@@ -189,6 +195,7 @@ impl ClusterStatus {
             records_per_second,
             broken_shards: broken(&shards).len(),
             lag_records: lag.filter(|_| all_answer),
+            unread,
             nodes,
             shards,
         }
@@ -228,6 +235,9 @@ impl fmt::Display for ClusterStatus {
     /// Tables for people.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.broken(f)?;
+        for (topic, unread) in &self.unread {
+            writeln!(f, "input topic {topic} {unread}\n")?;
+        }
         let plan = self
             .plan
             .map_or_else(|| "no plan yet".to_owned(), |plan| format!("plan {plan}"));
@@ -398,5 +408,33 @@ mod tests {
         );
         assert_eq!(moved.broken_shards, 0);
         assert!(moved.to_string().starts_with("app orders"), "{moved}");
+    }
+
+    #[test]
+    fn partitions_that_nobody_reads_are_told_by_whichever_node_has_noticed() {
+        let noticed = |unread| {
+            let mut status = examples::status("n2", Vec::new());
+            status.unread = unread;
+            let asked = Asked {
+                node: "n2".into(),
+                member: None,
+                http: None,
+                answer: Ok(status),
+            };
+            let me = examples::status("n1", Vec::new());
+            ClusterStatus::of(&View::default(), me, vec![asked])
+        };
+        let unread = UnreadPartitions {
+            read: 8,
+            partitions: 12,
+            has_tables: false,
+        };
+        let text = noticed([("orders".into(), unread)].into()).to_string();
+        let first = "input topic orders has 12 partitions by now, of which this app reads the 8";
+        assert!(text.starts_with(first), "{text}");
+        let nothing = noticed(BTreeMap::new());
+        assert!(nothing.to_string().starts_with("app orders"), "{nothing}");
+        let json = serde_json::to_string(&nothing).unwrap();
+        assert!(!json.contains("unread"), "{json}");
     }
 }
