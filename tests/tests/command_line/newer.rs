@@ -8,13 +8,13 @@ use super::{CATCH_UP, CHANGELOG, generate, orders};
 
 const CONTROL: &str = "orders.control";
 /// What each node says.
-const SAYS: &str = "there is a record of format 2 at key plan/99/7, this build reads up to 1: upgrade this node to the \
+const SAYS: &str = "there is a record of format 3 at key plan/99/7, this build reads up to 2: upgrade this node to the \
                     build that the others run";
 
 /// Writes a record whose format this build does not know.
 fn write_newer(broker: &TestBroker) {
     let producer = broker.producer();
-    let value = r#"{"format":2,"record":{"plan":{"something":"new"}}}"#;
+    let value = r#"{"format":3,"record":{"plan":{"something":"new"}}}"#;
     let record = BaseRecord::to(CONTROL).partition(0);
     assert!(
         producer
