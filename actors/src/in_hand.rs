@@ -7,10 +7,10 @@ use std::rc::Rc;
 
 use crate::failure::Handled;
 use crate::intake::Intake;
-use crate::lane::{FailureKind, LaneFailure};
 use crate::mailbox::Item;
 use crate::shard::Shard;
 use crate::stage::Stage;
+use crate::supervision::{FailureKind, LaneFailure};
 use crate::table::Ticket;
 
 /// Dropped without having been settled (a panic, a lane that is cancelled), it undoes everything and gives its record

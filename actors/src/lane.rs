@@ -5,7 +5,6 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use tanist_cluster::Offset;
 use tokio::sync::Notify;
 
 use crate::agent::{Agent, Timer};
@@ -14,9 +13,9 @@ use crate::failure::Handled;
 use crate::in_hand::{InHand, Settled};
 use crate::intake::{Intake, Next};
 use crate::mailbox::Item;
-use crate::port::TopicPartition;
 use crate::shard::Shard;
 use crate::stream::{Destination, Place, Read, Repartition};
+use crate::supervision::{FailureKind, LaneFailure};
 use crate::topic::Topics;
 use crate::worker::LaneCount;
 
@@ -35,30 +34,6 @@ pub enum LaneExit {
     Stopped,
     /// Its agent failed. What the record did is undone.
     Failed(LaneFailure),
-}
-
-/// Which record an agent failed at, and how.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LaneFailure {
-    /// The record; none for a timer, `started` or `stopped`.
-    pub record: Option<(TopicPartition, Offset)>,
-    /// What kind of failure it was.
-    pub kind: FailureKind,
-    /// What it says.
-    pub message: String,
-}
-
-/// What kind of failure it was.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FailureKind {
-    /// The handler returned an error.
-    Error,
-    /// The handler, or the factory, panicked.
-    Panic,
-    /// The record's bytes could not be decoded.
-    Undecodable,
-    /// The input partition cannot be read.
-    Input,
 }
 
 /// See the module.
@@ -293,17 +268,6 @@ impl Lane {
     fn begin_turn(&mut self) {
         self.handled = 0;
         self.turn_began = self.shard.elapsed();
-    }
-}
-
-impl LaneFailure {
-    /// A failure of which the record is not known yet, or at none.
-    pub(crate) fn new(kind: FailureKind, message: impl ToString) -> Self {
-        Self {
-            record: None,
-            kind,
-            message: message.to_string(),
-        }
     }
 }
 

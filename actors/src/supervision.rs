@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use tanist_cluster::Offset;
 
-use crate::lane::{FailureKind, LaneFailure};
 use crate::port::TopicPartition;
 
 /// How often a record is tried, and how long is waited in between.
@@ -24,6 +23,41 @@ impl Default for Policy {
             attempts: 5,
             backoff: Duration::from_millis(100),
             max_backoff: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Which record an agent failed at, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LaneFailure {
+    /// The record; none for a timer, `started` or `stopped`.
+    pub record: Option<(TopicPartition, Offset)>,
+    /// What kind of failure it was.
+    pub kind: FailureKind,
+    /// What it says.
+    pub message: String,
+}
+
+/// What kind of failure it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailureKind {
+    /// The handler returned an error.
+    Error,
+    /// The handler, or the factory, panicked.
+    Panic,
+    /// The record's bytes could not be decoded.
+    Undecodable,
+    /// The input partition cannot be read.
+    Input,
+}
+
+impl LaneFailure {
+    /// A failure of which the record is not known yet, or at none.
+    pub(crate) fn new(kind: FailureKind, message: impl ToString) -> Self {
+        Self {
+            record: None,
+            kind,
+            message: message.to_string(),
         }
     }
 }

@@ -12,8 +12,9 @@ use tokio::sync::oneshot;
 
 use super::{Shard, ShardState};
 use crate::agent::AgentSpec;
-use crate::lane::{FailureKind, Lane, LaneExit, LaneFailure};
+use crate::lane::{Lane, LaneExit};
 use crate::supervision::{Directive, History, Policy, decide};
+use crate::supervision::{FailureKind, LaneFailure};
 
 /// An agent of the shard, under supervision.
 struct Supervised {

@@ -143,6 +143,7 @@ pub(super) fn reset_offsets(app: &str, partition: &TopicPartition) -> String {
     let TopicPartition { topic, partition } = partition;
     format!(
         "Stop the app, say where to go on (kafka-consumer-groups --group {app} --topic {topic}:{partition} --reset-offsets \
-         --to-earliest --execute, or --to-offset and the like), and start it again; or begin anew under another app id"
+         --to-offset N --execute; --to-earliest processes again all that is there, --to-latest skips it), and start the app \
+         again; or begin anew under another app id"
     )
 }

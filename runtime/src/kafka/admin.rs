@@ -52,19 +52,21 @@ impl Shared {
         .await
     }
 
+    fn admin_client(&self) -> KafkaResult<AdminClient<Context>> {
+        let context = Context::new("topics", self.link.clone());
+        let config = self.settings.admin(&self.settings.group);
+        config.create_with_context(context)
+    }
+
     async fn create(&self, topics: &[TopicSpec], limit: Duration) -> Result<(), Failure> {
-        let admin: AdminClient<Context> = self
-            .settings
-            .admin(&self.settings.group)
-            .create_with_context(Context::new("topics", self.link.clone()))?;
+        let admin = self.admin_client()?;
         let new: Vec<NewTopic<'_>> = topics.iter().map(new_topic).collect();
         // The broker waits for as long until all of them have a leader that everybody knows.
         let options = AdminOptions::new()
             .request_timeout(Some(limit))
             .operation_timeout(Some(limit));
         let all_created = admin.create_topics(&new, &options).await;
-        // It ends within a tenth of a second, for which nobody has to wait.
-        tokio::task::spawn_blocking(move || drop(admin));
+        end(admin);
         for created in all_created? {
             match created {
                 Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
@@ -83,17 +85,14 @@ impl Shared {
         names: &[Arc<str>],
         limit: Duration,
     ) -> Result<BTreeMap<Arc<str>, TopicSettings>, Failure> {
-        let admin: AdminClient<Context> = self
-            .settings
-            .admin(&self.settings.group)
-            .create_with_context(Context::new("topics", self.link.clone()))?;
+        let admin = self.admin_client()?;
         let topics: Vec<ResourceSpecifier<'_>> = names
             .iter()
             .map(|name| ResourceSpecifier::Topic(name))
             .collect();
         let options = AdminOptions::new().request_timeout(Some(limit));
         let answers = admin.describe_configs(&topics, &options).await;
-        tokio::task::spawn_blocking(move || drop(admin));
+        end(admin);
         let mut settings = BTreeMap::new();
         for answer in answers? {
             match answer {
@@ -108,6 +107,11 @@ impl Shared {
         }
         Ok(settings)
     }
+}
+
+/// A client ends within a tenth of a second, for which nobody has to wait.
+fn end(admin: AdminClient<Context>) {
+    tokio::task::spawn_blocking(move || drop(admin));
 }
 
 /// The settings of a topic that a broker has told.
