@@ -297,3 +297,26 @@ fn keys_that_look_reserved_survive_the_changelog() {
     let foreign = replay.record(0, b"k", Some(b"{}")).unwrap_err();
     assert!(foreign.to_string().contains("another program"), "{foreign}");
 }
+
+#[test]
+fn where_a_shard_has_several_changelogs_its_last_commit_counts_in_whatever_order_they_are_read() {
+    let changelog = |topic: &str| Changelog {
+        topic: topic.into(),
+        prefix: table_prefix(topic),
+    };
+    for order in [[0, 1], [1, 0]] {
+        let state = StoreState::new("app", &ShardId::new("g", 0));
+        let mut replay = Replay::new([changelog("a"), changelog("b")].into(), state);
+        for place in order {
+            let inputs = Inputs {
+                commit: [7, 9][place],
+                ..Inputs::default()
+            };
+            let inputs = serde_json::to_vec(&inputs).unwrap();
+            replay.record(place, INPUTS_KEY, Some(&inputs)).unwrap();
+        }
+        assert_eq!(replay.state().inputs.commit, 9, "{order:?}");
+        let commits = Vec::from_iter(replay.state().commits.values().copied());
+        assert_eq!(commits, [7, 9], "{order:?}");
+    }
+}
