@@ -316,7 +316,13 @@ pub(super) fn decode_stored<K, V: 'static>(
         [stored_format, stored_version, value @ ..]
             if *stored_format == format && *stored_version == version =>
         {
-            def.values.decode(value).map_err(|error| unreadable(&error))
+            let explained = |error| {
+                unreadable(&format_args!(
+                    "{error}. Has the type of the table's values changed? Go back to the one that wrote it, or give the \
+                     table another name, which begins empty; `Table::version` tells types apart"
+                ))
+            };
+            def.values.decode(value).map_err(explained)
         }
         [stored_format, stored_version, ..] => Err(TableError::Version {
             table: def.name.clone(),

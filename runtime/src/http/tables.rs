@@ -34,7 +34,7 @@ pub(crate) enum QueryError {
     Bad(String),
     /// Nobody could answer for a part of the table.
     #[error(
-        "nobody answers for shard {shard} just now ({why}): try again soon; `status` says how the nodes are"
+        "nobody answers for shard {shard} just now ({why}); `status` says how the nodes are, and whether to try again soon"
     )]
     NoAnswer { shard: ShardId, why: String },
     /// A part of the table is broken, and nobody has a copy of it.

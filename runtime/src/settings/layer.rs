@@ -8,6 +8,8 @@ use super::{KAFKA_PREFIX, suggest};
 
 /// What the names of all variables begin with.
 const PREFIX: &str = "TANIST_";
+/// Variables of the scripts that build and test Tanist, which are no settings.
+const OF_SCRIPTS: &[&str] = &["TARGET_DIR", "CACHE"];
 /// The variable that names the file; no setting itself.
 pub(crate) const CONFIG_VARIABLE: &str = "TANIST_CONFIG";
 /// The file that is read if it exists and no other is named.
@@ -112,7 +114,7 @@ impl Layer {
                     .push((format!("{KAFKA_PREFIX}{property}"), value));
             } else if find(&key).is_some() || suggest(&key).is_some() {
                 layer.entries.push((key, value));
-            } else {
+            } else if !OF_SCRIPTS.contains(&rest) {
                 passed_over.push(name);
             }
         }
@@ -175,6 +177,7 @@ mod tests {
             ("TANIST_KAFKA_SECURITY_PROTOCOL", "ssl"),
             ("TANIST_WORKRES", "2"),
             ("TANIST_SERVICE_HOST", "10.0.0.1"),
+            ("TANIST_TARGET_DIR", "target"),
             ("TANIST_CONFIG", "x.toml"),
             ("PATH", "/bin"),
         ];

@@ -124,7 +124,10 @@ impl State {
     pub(super) fn expects(self, exit: Exit) -> bool {
         matches!(
             (self, exit),
-            (Self::Killed, _) | (Self::Stopping, Exit::Code(0))
+            (Self::Killed, _)
+                | (Self::Stopping, Exit::Code(0))
+                // It had only just been started, and did not listen yet.
+                | (Self::Stopping, Exit::Signal(15))
         )
     }
 }
