@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tanist_cluster::Offset;
+use tanist_cluster::{Millis, Offset};
 
 use super::Worker;
 use super::copy::ShardCopy;
@@ -36,7 +36,7 @@ impl Worker {
         }
         let kept = self.delete_retention(changelogs).await?;
         let age = Duration::from_millis(now.0.saturating_sub(state.current_at.0).max(0) as u64);
-        if !is_too_old(age, kept) {
+        if !is_too_old(age, kept) && !is_of_the_future(state.current_at, now) {
             return Ok(copy);
         }
         tracing::warn!(
@@ -108,6 +108,14 @@ fn is_too_old(age: Duration, delete_retention: Duration) -> bool {
     age > delete_retention / 4 * 3
 }
 
+/// How far the clocks of nodes may differ.
+const CLOCKS_DIFFER: i64 = 60 * 60 * 1000;
+
+/// A clock that was ahead has written it: it says nothing of the age, and would not for as long.
+fn is_of_the_future(current_at: Millis, now: Millis) -> bool {
+    current_at.0.saturating_sub(now.0) > CLOCKS_DIFFER
+}
+
 fn delete_retention(settings: Option<&TopicSettings>) -> Duration {
     let told = settings.and_then(|settings| settings.get("delete.retention.ms"));
     let millis = told.and_then(|millis| millis.parse().ok());
@@ -130,6 +138,14 @@ mod tests {
             is_behind(&state, std::slice::from_ref(&changelog), &[bounds])
         };
         assert_eq!([7, 8, 9].map(behind), [false, false, true]);
+    }
+
+    #[test]
+    fn a_store_that_was_current_in_the_future_is_of_no_known_age() {
+        let hours = |hours: i64| Millis(hours * 60 * 60 * 1000);
+        assert!(!is_of_the_future(hours(10), hours(10)));
+        assert!(!is_of_the_future(hours(11), hours(10)));
+        assert!(is_of_the_future(hours(12), hours(10)));
     }
 
     #[test]

@@ -4,13 +4,13 @@
 //! Only below what a commit of this worker has told, which has succeeded: positions never go back, so that whoever has the
 //! shard then, or later, begins there or above, and a worker that has lost it meanwhile deletes what is done all the same.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tanist_cluster::Offset;
 
 use super::Worker;
-use crate::port::{CommitError, TopicPartition};
+use crate::port::{BrokerError, CommitError, TopicPartition};
 
 const INTERVAL: Duration = Duration::from_secs(30);
 
@@ -28,9 +28,12 @@ impl Worker {
             if more.is_empty() {
                 continue;
             }
-            match self.broker.delete_records(&more).await {
+            match self.delete_records(more).await {
                 // Of shards that have gone, it is forgotten.
-                Ok(()) => purged = done,
+                Ok(()) => {
+                    purged = done;
+                    is_refused = false;
+                }
                 Err(error) if is_refused => tracing::debug!(%error, "cannot purge"),
                 Err(error) => {
                     is_refused = true;
@@ -40,6 +43,26 @@ impl Worker {
                 }
             }
         }
+    }
+}
+
+impl Worker {
+    /// Deletes what is below, in the topics that were read: in one that was made anew it is something else.
+    async fn delete_records(
+        &self,
+        below: Vec<(TopicPartition, Offset)>,
+    ) -> Result<(), BrokerError> {
+        let shards: Vec<_> = self.shards.borrow().values().cloned().collect();
+        let inputs = shards.iter().flat_map(|shard| shard.inputs_read());
+        let read: BTreeMap<_, _> = inputs.map(|(input, uuid)| (input, uuid.clone())).collect();
+        let topics: BTreeSet<_> = below.iter().map(|(it, _)| it.topic.clone()).collect();
+        let there = self.broker.topics(&Vec::from_iter(topics)).await?;
+        let is_the_same = |input: &TopicPartition| {
+            let there = there.get(&input.topic);
+            there.is_some_and(|topic| topic.id.is_none() || topic.id.as_ref() == read.get(input))
+        };
+        let below = below.into_iter().filter(|(input, _)| is_the_same(input));
+        self.broker.delete_records(&Vec::from_iter(below)).await
     }
 }
 

@@ -135,7 +135,7 @@ fn new_topic(spec: &TopicSpec) -> NewTopic<'_> {
 /// As a number of replicas.
 const BROKERS_DEFAULT: i32 = -1;
 
-/// Those of `names` that exist, and have a leader in each partition.
+/// Those of `names` that exist.
 fn describe(
     client: &BaseConsumer<Context>,
     names: &[Arc<str>],
@@ -146,11 +146,6 @@ fn describe(
         let topic = match answer {
             Err(RDKafkaErrorCode::UnknownTopicOrPartition) => continue,
             Err(code) => return Err(KafkaError::MetadataFetch(code)),
-            Ok(topic) if !topic.has_leaders => {
-                return Err(KafkaError::MetadataFetch(
-                    RDKafkaErrorCode::LeaderNotAvailable,
-                ));
-            }
             Ok(topic) => topic,
         };
         let info = TopicInfo {

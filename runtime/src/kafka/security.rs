@@ -79,18 +79,42 @@ impl Security {
             }),
             true => return None,
         };
-        let is_on = |name: &str| get(name).is_none_or(|value| value.eq_ignore_ascii_case("true"));
-        let algorithm = get("ssl.endpoint.identification.algorithm");
-        let tls = tls.then(|| Tls {
-            authorities: get("ssl.ca.location"),
+        if !tls {
+            return Some(Self { tls: None, login });
+        }
+        let authorities = get("ssl.ca.location");
+        // A search in places that only it knows.
+        if authorities.as_deref() == Some("probe") {
+            return None;
+        }
+        let tls = Tls {
+            authorities,
             certificate: get("ssl.certificate.location"),
             key: get("ssl.key.location"),
             key_password: get("ssl.key.password"),
-            verifies: is_on("enable.ssl.certificate.verification"),
-            verifies_host: algorithm.is_none_or(|algorithm| algorithm != "none"),
-        });
-        Some(Self { tls, login })
+            verifies: flag(properties, "enable.ssl.certificate.verification", SWITCH)?,
+            verifies_host: flag(properties, "ssl.endpoint.identification.algorithm", HOST)?,
+        };
+        Some(Self {
+            tls: Some(tls),
+            login,
+        })
     }
+}
+
+/// How librdkafka spells yes and no; case does not matter to it.
+type Spellings = [&'static [&'static str]; 2];
+const SWITCH: Spellings = [&["true", "t", "1"], &["false", "f", "0"]];
+const HOST: Spellings = [&["https"], &["none"]];
+
+/// Yes unless set; `None` if it is spelt otherwise.
+fn flag(properties: &BTreeMap<String, String>, name: &str, [yes, no]: Spellings) -> Option<bool> {
+    let Some(value) = properties.get(name) else {
+        return Some(true);
+    };
+    let value = value.to_lowercase();
+    let is_one_of = |all: &[&str]| all.contains(&value.as_str());
+    (is_one_of(yes) || is_one_of(no)).then(|| is_one_of(yes))
 }
 
 fn protocol(properties: &BTreeMap<String, String>) -> String {
@@ -178,10 +202,24 @@ mod tests {
             tls.map(|tls| (tls.verifies, tls.verifies_host))
         };
         assert_eq!(tls(&[]), Some((true, true)));
-        let host = [("ssl.endpoint.identification.algorithm", "none")];
-        assert_eq!(tls(&host), Some((true, false)));
-        let nothing = [("enable.ssl.certificate.verification", "false")];
-        assert_eq!(tls(&nothing), Some((false, true)));
+        let (host, all) = (
+            "ssl.endpoint.identification.algorithm",
+            "enable.ssl.certificate.verification",
+        );
+        for (name, value, expected) in [
+            (host, "none", Some((true, false))),
+            (host, "NONE", Some((true, false))),
+            (host, "https", Some((true, true))),
+            (host, "nobody", None),
+            (all, "false", Some((false, true))),
+            (all, "0", Some((false, true))),
+            (all, "True", Some((true, true))),
+            (all, "1", Some((true, true))),
+            (all, "yes", None),
+            ("ssl.ca.location", "probe", None),
+        ] {
+            assert_eq!(tls(&[(name, value)]), expected, "{name}={value}");
+        }
     }
 
     #[test]

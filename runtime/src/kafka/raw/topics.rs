@@ -21,8 +21,6 @@ pub(in crate::kafka) struct Described {
     /// Base64, as Kafka's tools show it; empty if the broker has no ids.
     pub(in crate::kafka) id: String,
     pub(in crate::kafka) partitions: i32,
-    /// Whether each of them has a leader.
-    pub(in crate::kafka) has_leaders: bool,
 }
 
 /// What is told of one topic; or why nothing is.
@@ -154,15 +152,10 @@ unsafe fn described(topic: *const rd::rd_kafka_TopicDescription_t) -> (String, A
             return (name, Err(rd::rd_kafka_error_code(error).into()));
         }
         let mut count = 0;
-        let partitions = rd::rd_kafka_TopicDescription_partitions(topic, &mut count);
-        let has_leader = |place| {
-            let leader = rd::rd_kafka_TopicPartitionInfo_leader(*partitions.add(place));
-            !leader.is_null()
-        };
+        rd::rd_kafka_TopicDescription_partitions(topic, &mut count);
         let described = Described {
             id: id(rd::rd_kafka_TopicDescription_topic_id(topic)),
             partitions: count as i32,
-            has_leaders: (0..count).all(has_leader),
         };
         (name, Ok(described))
     }

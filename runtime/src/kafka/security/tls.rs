@@ -8,6 +8,7 @@ use std::path::Path;
 use openssl::error::ErrorStack;
 use openssl::pkey::PKey;
 use openssl::ssl::{SslConnector, SslFiletype, SslMethod, SslStream, SslVerifyMode};
+use openssl::x509::store::X509StoreBuilder;
 
 use super::Tls;
 
@@ -33,6 +34,8 @@ impl Tls {
                 true => (None, Some(path)),
                 false => (Some(path), None),
             };
+            // These, and not those of the system.
+            builder.set_cert_store(X509StoreBuilder::new()?.build());
             let loaded = builder.load_verify_locations(file, folder);
             loaded.map_err(named("ssl.ca.location", path))?;
         }
