@@ -64,7 +64,8 @@ fn a_missing_topic_is_not_taken_for_an_empty_one() {
 fn the_check_and_its_program_find_a_lost_order() {
     let broker = TestBroker::start();
     let topic = broker.topic(2, &[]);
-    let orders = broker.topic(1, &[]);
+    // Orders of 1970, which the broker would delete when it next looks.
+    let orders = broker.topic(1, &[("retention.ms", "-1")]);
     let producer = broker.producer();
     let order = |account: &str| {
         let order = format!(r#"{{"account_id":"{account}","amount":2,"price":0.5}}"#);
