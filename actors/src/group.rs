@@ -22,6 +22,13 @@ pub struct GroupSpec {
     pub tables: Vec<GroupTable>,
 }
 
+impl GroupSpec {
+    /// Whether there is state that its shards keep.
+    pub(crate) fn has_tables(&self) -> bool {
+        !self.tables.is_empty()
+    }
+}
+
 /// An input topic, and who reads it.
 #[derive(Clone)]
 pub struct InputSpec {

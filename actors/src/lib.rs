@@ -28,6 +28,7 @@ mod intake;
 pub mod lane;
 mod mailbox;
 pub mod partitioner;
+pub mod patience;
 pub mod port;
 pub mod record;
 pub mod shard;

@@ -125,7 +125,7 @@ impl Shard {
             let topic = parts.desk.topic_name(agent.topic);
             Some((topic, agent.topic_uuid.clone()?))
         };
-        let has_tables = !parts.group.tables.is_empty();
+        let has_tables = parts.group.has_tables();
         let inputs = Inputs {
             app: has_tables.then(|| parts.replay.state().app.as_str().into()),
             agents: parts.intakes.iter().map(progress).collect(),
@@ -176,7 +176,7 @@ impl Shard {
     }
 
     pub(crate) fn has_tables(&self) -> bool {
-        !self.group.tables.is_empty()
+        self.group.has_tables()
     }
 
     /// Its input partitions, where it is known which topics these were when it began.

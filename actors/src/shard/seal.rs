@@ -103,7 +103,7 @@ impl Shard {
     fn inputs(&self) -> Inputs {
         let progress = |agent: &AgentIntake| (agent.key.clone(), agent.intake.borrow().progress());
         let sealed = self.sealed.borrow();
-        let is_unborn = sealed.born == Millis::default() && !self.group.tables.is_empty();
+        let is_unborn = sealed.born == Millis::default() && self.has_tables();
         Inputs {
             app: sealed.app.clone(),
             born: match is_unborn {
@@ -148,7 +148,7 @@ impl Shard {
         inputs: &mut Inputs,
     ) -> Result<Option<StateCommit>, TableError> {
         let mut replay = self.replay.borrow_mut();
-        if self.group.tables.is_empty() {
+        if !self.has_tables() {
             return Ok(None);
         }
         let mut changelogs = Vec::new();
@@ -229,9 +229,9 @@ impl Shard {
         let is_plain = is_plain(&smallest, &self.intakes, inputs);
         let commit = |(topic, offset): (&TopicId, &Offset)| {
             let partition = self.input(*topic);
-            let metadata = match (self.group.tables.is_empty(), is_plain) {
-                (false, _) => Beside::Commit(inputs.commit).text(),
-                (true, plain) => beside(inputs, &partition.topic, plain),
+            let metadata = match self.has_tables() {
+                true => Beside::Commit(inputs.commit).text(),
+                false => beside(inputs, &partition.topic, is_plain),
             };
             OffsetCommit {
                 partition,

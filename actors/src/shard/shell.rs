@@ -13,8 +13,7 @@ use tokio::sync::oneshot;
 use super::{Shard, ShardState};
 use crate::agent::AgentSpec;
 use crate::lane::{Lane, LaneExit};
-use crate::supervision::{Directive, History, Policy, decide};
-use crate::supervision::{FailureKind, LaneFailure};
+use crate::supervision::{Directive, FailureKind, History, LaneFailure, Policy, decide};
 
 /// An agent of the shard, under supervision.
 struct Supervised {

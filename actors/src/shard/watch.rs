@@ -1,7 +1,7 @@
 //! [`Watch`]: the handlers of a shard that have not come back at once, and what to say of one that takes long. Kafka would
 //! not notice: whoever polls for a consumer polls for those that stand still, too.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
@@ -10,18 +10,15 @@ use tanist_cluster::Offset;
 
 use super::{Shard, ShardState};
 use crate::intake::Intake;
+use crate::patience::{Patience, Say};
 use crate::port::TopicPartition;
 use crate::table::Ticket;
-
-/// So long nothing is said.
-const LONG: Duration = Duration::from_secs(10);
 
 /// See the module.
 #[derive(Default)]
 pub(super) struct Watch {
     handlers: RefCell<BTreeMap<Ticket, Handler>>,
-    /// What takes longer is said again; twice as long as when it was said last.
-    patience: Cell<Option<Duration>>,
+    patience: RefCell<Patience>,
 }
 
 struct Handler {
@@ -57,7 +54,7 @@ impl Watch {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.handlers.borrow().is_empty() && self.patience.get().is_none()
+        self.handlers.borrow().is_empty() && !self.patience.borrow().has_spoken()
     }
 
     /// Looks at the one that takes longest.
@@ -65,17 +62,12 @@ impl Watch {
         let handlers = self.handlers.borrow();
         let oldest = handlers.values().min_by_key(|it| it.since);
         let age = oldest.map_or(Duration::ZERO, |it| now.saturating_sub(it.since));
-        let Some(oldest) = oldest.filter(|_| age >= LONG) else {
-            return match self.patience.take() {
-                Some(_) => Finding::Over,
-                None => Finding::Nothing,
-            };
-        };
-        if self.patience.get().is_some_and(|patience| age < patience) {
-            return Finding::Nothing;
+        match self.patience.borrow_mut().look(age) {
+            Say::Nothing => return Finding::Nothing,
+            Say::Over => return Finding::Over,
+            Say::Lasts => {}
         }
-        self.patience.set(Some(age * 2));
-        let what = match &oldest.input {
+        let what = match oldest.and_then(|it| it.input.as_ref()) {
             Some((input, partition, offset)) => {
                 let agent = input.strip_suffix(&*partition.topic);
                 let agent = agent.and_then(|it| it.strip_suffix('@')).unwrap_or(input);

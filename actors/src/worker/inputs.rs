@@ -70,7 +70,7 @@ impl Worker {
         let (mut intakes, mut to_begin) = (Vec::new(), Vec::new());
         for (input, partition) in group.inputs.iter().zip(self.inputs_of(shard, group)) {
             let topic_uuid = known.topic_uuid(&self.app, &partition, replay)?;
-            if group.tables.is_empty() {
+            if !group.has_tables() {
                 let begun = begun(&partition, topic_uuid.as_ref());
                 known.check_position(&self.app, &partition, &begun, view)?;
                 to_begin.extend((!is_known(&begun, view)).then_some(begun));

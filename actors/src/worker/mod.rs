@@ -144,7 +144,6 @@ impl Worker {
             error = self.keep_up() => error,
             error = self.watch() => error,
             error = self.watch_topics() => error,
-            error = self.purge() => error,
         }
     }
 

@@ -1,68 +1,56 @@
-//! Purging: what has been processed of the app's own topics, between two steps, nobody needs any more (S8). As Kafka Streams
+//! [`Purge`]: what has been processed of the app's own topics, between two steps, nobody needs any more (S8). As Kafka Streams
 //! does, by `repartition.purge.interval.ms`.
 //!
 //! Only below what a commit of this worker has told, which has succeeded: positions never go back, so that whoever has the
 //! shard then, or later, begins there or above, and a worker that has lost it meanwhile deletes what is done all the same.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use tanist_cluster::Offset;
 
 use super::Worker;
-use crate::port::{BrokerError, CommitError, TopicPartition};
+use crate::port::{TopicInfo, TopicPartition};
 
-const INTERVAL: Duration = Duration::from_secs(30);
-
-impl Worker {
-    /// Purges now and then. Never done.
-    pub(super) async fn purge(&self) -> CommitError {
-        let mut purged = BTreeMap::new();
-        let mut is_refused = false;
-        loop {
-            self.desk.clock().sleep(INTERVAL).await;
-            let done: BTreeMap<_, _> = (self.shards.borrow().values())
-                .flat_map(|shard| shard.processed())
-                .collect();
-            let more = more_than(&purged, &done);
-            if more.is_empty() {
-                continue;
-            }
-            match self.delete_records(more).await {
-                // Of shards that have gone, it is forgotten.
-                Ok(()) => {
-                    purged = done;
-                    is_refused = false;
-                }
-                Err(error) if is_refused => tracing::debug!(%error, "cannot purge"),
-                Err(error) => {
-                    is_refused = true;
-                    tracing::warn!(
-                        "what has been processed is not deleted from the app's own topics, which grow: {error}; trying again"
-                    );
-                }
-            }
-        }
-    }
+/// See the module.
+#[derive(Default)]
+pub(super) struct Purge {
+    purged: BTreeMap<TopicPartition, Offset>,
+    is_refused: bool,
 }
 
-impl Worker {
-    /// Deletes what is below, in the topics that were read: in one that was made anew it is something else.
-    async fn delete_records(
-        &self,
-        below: Vec<(TopicPartition, Offset)>,
-    ) -> Result<(), BrokerError> {
-        let shards: Vec<_> = self.shards.borrow().values().cloned().collect();
-        let inputs = shards.iter().flat_map(|shard| shard.inputs_read());
-        let read: BTreeMap<_, _> = inputs.map(|(input, uuid)| (input, uuid.clone())).collect();
-        let topics: BTreeSet<_> = below.iter().map(|(it, _)| it.topic.clone()).collect();
-        let there = self.broker.topics(&Vec::from_iter(topics)).await?;
+impl Purge {
+    /// Deletes what has been processed since the last time, in the topics that were read: in one that was made anew, by what
+    /// is `there` now, it is something else.
+    pub(super) async fn go_on(&mut self, worker: &Worker, there: &BTreeMap<Arc<str>, TopicInfo>) {
+        let (mut done, mut read) = (BTreeMap::new(), BTreeMap::new());
+        for shard in worker.shards.borrow().values() {
+            done.extend(shard.processed());
+            read.extend(shard.inputs_read().map(|(input, id)| (input, id.clone())));
+        }
         let is_the_same = |input: &TopicPartition| {
             let there = there.get(&input.topic);
             there.is_some_and(|topic| topic.id.is_none() || topic.id.as_ref() == read.get(input))
         };
-        let below = below.into_iter().filter(|(input, _)| is_the_same(input));
-        self.broker.delete_records(&Vec::from_iter(below)).await
+        let mut more = more_than(&self.purged, &done);
+        more.retain(|(input, _)| is_the_same(input));
+        if more.is_empty() {
+            return;
+        }
+        match worker.broker.delete_records(&more).await {
+            // Of shards that have gone, it is forgotten.
+            Ok(()) => {
+                self.purged = done;
+                self.is_refused = false;
+            }
+            Err(error) if self.is_refused => tracing::debug!(%error, "cannot purge"),
+            Err(error) => {
+                self.is_refused = true;
+                tracing::warn!(
+                    "what has been processed is not deleted from the app's own topics, which grow: {error}; trying again"
+                );
+            }
+        }
     }
 }
 

@@ -30,7 +30,9 @@ use tanist_actors::port::{
     Broker, BrokerError, Clock, CommittedOffset, LogBuilder, LogError, PortFuture, Source,
     TopicInfo, TopicPartition, TopicSettings, TopicSpec, TopicUuid,
 };
-use tanist_broker::{Bounds, BrokerError as Refusal, BrokerPort, NewRecord, TopicConfig};
+use tanist_broker::{
+    Bounds, BrokerError as Refusal, BrokerPort, NewRecord, TopicConfig, TopicDescription,
+};
 use tanist_cluster::{Offset, TransactionalId};
 use tokio::sync::Notify;
 
@@ -135,6 +137,28 @@ impl MemoryBroker {
     }
 }
 
+impl MemoryBroker {
+    /// What `tell` makes of the description of each of `names` that exists.
+    async fn describe<T>(
+        &self,
+        names: &[Arc<str>],
+        tell: impl Fn(TopicDescription) -> T,
+    ) -> Result<BTreeMap<Arc<str>, T>, BrokerError> {
+        let mut told = BTreeMap::new();
+        for name in names {
+            let found = self.wire.insist(|port, now| port.describe_topic(name, now));
+            match found.await {
+                Ok(topic) => {
+                    told.insert(name.clone(), tell(topic));
+                }
+                Err(Refusal::UnknownTopicOrPartition) => {}
+                Err(refusal) => return Err(failed(refusal, format!("describe topic {name}"))),
+            }
+        }
+        Ok(told)
+    }
+}
+
 impl fmt::Debug for MemoryBroker {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let port = &self.wire.port;
@@ -148,22 +172,11 @@ impl Broker for MemoryBroker {
         names: &'a [Arc<str>],
     ) -> PortFuture<'a, Result<BTreeMap<Arc<str>, TopicInfo>, BrokerError>> {
         Box::pin(async move {
-            let mut topics = BTreeMap::new();
-            for name in names {
-                let found = self.wire.insist(|port, now| port.describe_topic(name, now));
-                match found.await {
-                    Ok(topic) => {
-                        let info = TopicInfo {
-                            partitions: topic.partitions.len() as i32,
-                            id: Some(TopicUuid(topic.id.simple().to_string().into())),
-                        };
-                        topics.insert(name.clone(), info);
-                    }
-                    Err(Refusal::UnknownTopicOrPartition) => {}
-                    Err(refusal) => return Err(failed(refusal, format!("describe topic {name}"))),
-                }
-            }
-            Ok(topics)
+            let info = |topic: TopicDescription| TopicInfo {
+                partitions: topic.partitions.len() as i32,
+                id: Some(TopicUuid(topic.id.simple().to_string().into())),
+            };
+            self.describe(names, info).await
         })
     }
 
@@ -171,18 +184,7 @@ impl Broker for MemoryBroker {
         &'a self,
         names: &'a [Arc<str>],
     ) -> PortFuture<'a, Result<BTreeMap<Arc<str>, TopicSettings>, BrokerError>> {
-        Box::pin(async move {
-            let mut settings = BTreeMap::new();
-            for name in names {
-                let found = self.wire.insist(|port, now| port.describe_topic(name, now));
-                match found.await {
-                    Ok(topic) => settings.insert(name.clone(), topic.config.entries()),
-                    Err(Refusal::UnknownTopicOrPartition) => None,
-                    Err(refusal) => return Err(failed(refusal, format!("describe topic {name}"))),
-                };
-            }
-            Ok(settings)
-        })
+        Box::pin(async move { self.describe(names, |topic| topic.config.entries()).await })
     }
 
     /// The replicas are not looked at: an app that asks for three is tested on one broker all the same.

@@ -13,6 +13,7 @@ use futures_util::StreamExt;
 use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
 use tanist_actors::group::GroupSpec;
+use tanist_actors::patience::{Patience, Say};
 use tanist_actors::port::{BrokerError, CommitError, LocalPortFuture, LogBuilder, TopicPartition};
 use tanist_actors::worker::{Refusals, Unfinished, WorkerHandle, WorkerParts};
 use tanist_cluster::control::{Armed, Record};
@@ -52,30 +53,24 @@ enum Place {
     },
 }
 
-/// So long nothing is said of a worker whose thread does not answer.
-const LONG: Duration = Duration::from_secs(10);
-
-/// For how long a thread has not answered; what is longer than `patience` is said again.
+/// For how long a thread has not answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Silence {
     lasts: Duration,
-    patience: Duration,
+    patience: Patience,
 }
 
 impl Silence {
     /// So much time has passed. What is to be said: that it lasts, or (0) that it is over.
     fn grow(&mut self, answers: bool, passed: Duration) -> Option<Duration> {
-        let before = *self;
-        if answers {
-            *self = Self::default();
-            return (before.patience > LONG).then_some(Duration::ZERO);
+        self.lasts = match answers {
+            true => Duration::ZERO,
+            false => self.lasts + passed,
+        };
+        match self.patience.look(self.lasts) {
+            Say::Nothing => None,
+            Say::Lasts | Say::Over => Some(self.lasts),
         }
-        self.lasts += passed;
-        if self.lasts < self.patience.max(LONG) {
-            return None;
-        }
-        self.patience = self.lasts * 2;
-        Some(self.lasts)
     }
 }
 

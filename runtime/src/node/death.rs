@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 use tanist_cluster::view::View;
 use tanist_cluster::{Epoch, MemberId, Millis, NodeName};
 
+use super::timeline::time_of_day;
+
 /// See the module.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Death {
@@ -60,12 +62,11 @@ impl Death {
 
 impl fmt::Display for Death {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let seconds = self.at_ms.0.div_euclid(1000).rem_euclid(24 * 3600);
-        let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+        let (node, member, epoch, at) =
+            (&self.node, self.member, self.epoch, time_of_day(self.at_ms));
         write!(
             f,
-            "dead: {} (member {}), put out by plan {} at {hour:02}:{minute:02}:{second:02} UTC",
-            self.node, self.member, self.epoch
+            "dead: {node} (member {member}), put out by plan {epoch} at {at} UTC"
         )?;
         let heirs = self.heirs.iter();
         let heirs: Vec<String> = heirs

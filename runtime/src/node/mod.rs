@@ -43,6 +43,7 @@ pub use death::Death;
 pub(crate) use links::{INCARNATION_HEADER, PATH as ALIVE_PATH, reachable};
 pub use links::{Links, MemoryLinks, MemoryProcesses, TcpLinks, machine};
 pub use stores::OpenStores;
+pub(crate) use timeline::time_of_day;
 pub use timeline::{Event, EventKind, Timeline};
 
 use crate::app::{App, AppTopology, Faults};

@@ -11,6 +11,13 @@ use tokio::sync::watch;
 /// How many events are kept.
 const KEPT: usize = 200;
 
+/// The time of day in UTC, to the second.
+pub(crate) fn time_of_day(at: Millis) -> String {
+    let seconds = at.0.div_euclid(1000).rem_euclid(24 * 3600);
+    let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    format!("{hour:02}:{minute:02}:{second:02}")
+}
+
 /// What kind of thing happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -5,6 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use tanist_cluster::{Epoch, MemberId, Millis, NodeName, ShardId};
 
+use crate::node;
+
 /// See the module. Told by the nodes, and by whoever starts and kills them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Event {
@@ -74,12 +76,10 @@ impl fmt::Display for Event {
     }
 }
 
-/// The time of day in UTC, as in logs.
+/// The time of day in UTC with its milliseconds, as in logs.
 pub(crate) fn time_of_day(at: Millis) -> String {
-    let ms = at.0.rem_euclid(24 * 3600 * 1000);
-    let (seconds, ms) = (ms / 1000, ms % 1000);
-    let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    format!("{hour:02}:{minute:02}:{second:02}.{ms:03}")
+    let ms = at.0.rem_euclid(1000);
+    format!("{}.{ms:03}", node::time_of_day(at))
 }
 
 #[cfg(test)]
