@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use tanist_cluster::codec::FORMAT;
 use tanist_cluster::control::{Armed, Entry, Join, Record, USUAL_WEIGHT};
 use tanist_cluster::placement::{Facts, GroupFacts, NodeFacts, Policy, assign};
 use tanist_cluster::plan::Draft;
@@ -77,6 +78,7 @@ impl Bench {
             workers: 8,
             topology: self.topology(),
             build: env!("CARGO_PKG_VERSION").into(),
+            reads_format: FORMAT,
             http: Some(format!("node-{n}.example.org:8080")),
             machine: None,
             rack: rack.clone(),

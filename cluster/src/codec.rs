@@ -13,7 +13,7 @@ use crate::ids::{Epoch, Generation, MemberId, Partition};
 /// a build of before would not read: so all who read a format agree on what is foreign to it.
 pub const FORMAT: u32 = 2;
 /// The first format, in which all is written that could be read from the beginning.
-const FIRST: u32 = 1;
+pub(crate) const FIRST: u32 = 1;
 
 /// Why a record of the control log, or a heartbeat, cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -80,14 +80,20 @@ pub(crate) fn from_json<T: DeserializeOwned>(key: &str, value: &[u8]) -> Result<
 }
 
 impl Record {
+    /// The format that it is written in; whoever reads only older ones ends when it is there, so ask
+    /// [`View::all_read`](crate::view::View::all_read) before.
+    #[must_use]
+    pub fn format(&self) -> u32 {
+        match self {
+            Self::Begun(_) => 2,
+            _ => FIRST,
+        }
+    }
+
     /// The value to be written under [`Record::key`].
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let format = match self {
-            Self::Begun(_) => 2,
-            _ => FIRST,
-        };
-        write(format, self)
+        write(self.format(), self)
     }
 }
 
@@ -206,6 +212,20 @@ mod tests {
             let tombstone = Entry::decode(key.as_bytes(), None).unwrap();
             assert_eq!(tombstone, Some(Entry::Tombstone(record.key())), "{key}");
         }
+    }
+
+    #[test]
+    fn a_join_of_before_it_said_so_reads_the_first_format() {
+        let old = br#"{"format":1,"record":{"join":{"node":"n1","incarnation":"00000000-0000-0000-0000-000000006e31",
+            "workers":2,"topology":{"groups":{}},"build":"0.1.0","weight":100,"joined_at":0}}}"#;
+        let key = b"member/00000000-0000-0000-0000-000000006e31";
+        let Ok(Some(Entry::Record(Record::Join(join)))) = Entry::decode(key, Some(old)) else {
+            panic!("it is a join");
+        };
+        assert_eq!(
+            (join.reads_format, testing::join("n1").reads_format),
+            (1, 2)
+        );
     }
 
     #[test]

@@ -26,6 +26,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::codec::FIRST;
 use crate::ids::{Epoch, Generation, MemberId, Millis, NodeName, Partition, ShardId};
 use crate::plan::Plan;
 use crate::topology::Topology;
@@ -64,6 +65,10 @@ pub struct Join {
     pub topology: Topology,
     /// Its build, for people: members of different builds may work together.
     pub build: String,
+    /// The newest format of this log's records that it reads ([`FORMAT`](crate::codec::FORMAT)); builds from before the second
+    /// did not say.
+    #[serde(default = "first_format")]
+    pub reads_format: u32,
     /// Where its HTTP server listens, as `host:port`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http: Option<String>,
@@ -77,6 +82,10 @@ pub struct Join {
     pub weight: u32,
     /// Its clock at the time. For people: nothing compares it.
     pub joined_at: Millis,
+}
+
+fn first_format() -> u32 {
+    FIRST
 }
 
 /// A member has stopped: it holds nothing, its producers are closed, and it will not write again. To be
@@ -129,7 +138,7 @@ pub struct Released {
 /// The app has committed a position in an input partition, and nothing but its consumer group says which: that of a shard
 /// without tables. Kafka forgets the offsets of a group without members after a time; by this it is known that there was one.
 ///
-/// Written after that commit has succeeded: where it stands, there was a position.
+/// Written after that commit has succeeded: where it stands, there was a position. And once every member reads it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Begun {
     /// The input topic.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 
+use crate::codec::FORMAT;
 use crate::control::{Armed, Entry, Join, Leave, Record, Released, USUAL_WEIGHT};
 use crate::ids::{Epoch, Generation, MemberId, Millis, Offset, ShardId};
 use crate::permit::{Closing, Permit, ProducerPermit, Review};
@@ -32,6 +33,7 @@ pub(crate) fn join(node: &str) -> Join {
         workers: 2,
         topology: topology(2),
         build: "0.1.0".into(),
+        reads_format: FORMAT,
         http: None,
         machine: None,
         rack: None,

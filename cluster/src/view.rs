@@ -228,6 +228,14 @@ impl View {
         self.joined.get(&id).filter(|it| it.expelled.is_none())
     }
 
+    /// Whether every member reads this record. One of an older build would end.
+    #[must_use]
+    pub fn all_read(&self, record: &Record) -> bool {
+        let format = record.format();
+        self.members()
+            .all(|(_, member)| member.join.reads_format >= format)
+    }
+
     /// The member that joined with this incarnation: how a process learns its own id.
     #[must_use]
     pub fn find(&self, incarnation: Uuid) -> Option<MemberId> {

@@ -234,6 +234,32 @@ fn a_node_learns_from_the_log_where_it_stands() {
 }
 
 #[test]
+fn what_an_older_member_does_not_read_is_not_to_be_written_before_it_has_gone() {
+    let mut log = Log::default();
+    log.join("new");
+    let begun = Record::Begun(Begun {
+        topic: "orders".into(),
+        partition: Partition(3),
+        id: None,
+    });
+    assert!(log.view.all_read(&begun));
+    let old = |node| Join {
+        reads_format: 1,
+        ..join(node)
+    };
+    let member = MemberId(log.view.read_to().0);
+    log.write(Record::Join(old("old")));
+    assert!(!log.view.all_read(&begun));
+    assert!(log.view.all_read(&Record::Join(join("newer"))));
+    log.write(Record::Leave(Leave {
+        member,
+        incarnation: old("old").incarnation,
+        reason: String::new(),
+    }));
+    assert!(log.view.all_read(&begun));
+}
+
+#[test]
 fn a_log_that_goes_back_is_refused() {
     let mut log = Log::default();
     log.join("a");

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use tanist_actors::port::Clock;
 use tanist_actors::shard::{ShardState, ShardStatus};
 use tanist_actors::worker::{CommitReport, Reports, Stage, UnreadPartitions};
-use tanist_cluster::control::{Begun, Record};
+use tanist_cluster::control::{Begun, Key, Record};
 use tanist_cluster::view::View;
 use tanist_cluster::{Epoch, MemberId, NodeName, Offset, ShardId};
 use tokio::sync::{Notify, watch};
@@ -42,8 +42,10 @@ struct Entries {
     totals: CommitTotals,
     written: BTreeSet<Arc<str>>,
     unread: BTreeMap<Arc<str>, UnreadPartitions>,
-    /// To be written to the control log: at most one for each shard and plan, and for each input.
+    /// To be written to the control log: at most one for each shard and plan.
     releases: VecDeque<Record>,
+    /// Of inputs: to be written when all members read them.
+    begun: BTreeMap<Key, Record>,
     member: Option<MemberId>,
     view: Arc<View>,
     others: BTreeSet<MemberId>,
@@ -53,6 +55,17 @@ struct Entries {
     deaths: VecDeque<Death>,
     /// When the last plan was read.
     planned: Option<(Epoch, Duration)>,
+}
+
+impl Entries {
+    /// The next record that may be written by now: one that a member of an older build does not read would end that.
+    fn next_record(&mut self) -> Option<Record> {
+        if let Some(released) = self.releases.pop_front() {
+            return Some(released);
+        }
+        let begun = self.begun.first_entry()?;
+        self.view.all_read(begun.get()).then(|| begun.remove())
+    }
 }
 
 /// See the module. Shared by all threads of the node.
@@ -169,6 +182,7 @@ impl Board {
             entries.planned = Some((epoch, self.clock.elapsed()));
         }
         drop(entries);
+        self.released.notify_one();
         self.changed();
     }
 
@@ -189,6 +203,7 @@ impl Board {
         entries.sure_until = Duration::ZERO;
         entries.shards.clear();
         entries.releases.clear();
+        entries.begun.clear();
         entries.others.clear();
     }
 
@@ -231,7 +246,7 @@ impl Board {
     /// The next record that a worker wants to have written.
     pub(super) async fn released(&self) -> Record {
         loop {
-            if let Some(record) = self.entries().releases.pop_front() {
+            if let Some(record) = self.entries().next_record() {
                 return record;
             }
             self.released.notified().await;
@@ -276,7 +291,8 @@ impl Reports for Board {
     }
 
     fn begun(&self, begun: Begun) {
-        self.entries().releases.push_back(Record::Begun(begun));
+        let record = Record::Begun(begun);
+        self.entries().begun.insert(record.key(), record);
         self.released.notify_one();
     }
 

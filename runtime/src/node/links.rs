@@ -42,6 +42,7 @@ pub(crate) fn reachable<'a>(join: &'a Join, machine: Option<&str>) -> Option<&'a
 
 #[cfg(test)]
 mod tests {
+    use tanist_cluster::codec::FORMAT;
     use tanist_cluster::control::USUAL_WEIGHT;
     use tanist_cluster::topology::Topology;
     use tanist_cluster::{Millis, NodeName};
@@ -65,6 +66,7 @@ mod tests {
                 workers: 1,
                 topology: Topology::default(),
                 build: String::new(),
+                reads_format: FORMAT,
                 http: http.map(str::to_owned),
                 machine: theirs.map(str::to_owned),
                 rack: None,

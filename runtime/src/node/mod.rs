@@ -31,6 +31,7 @@ use std::time::Duration;
 use tanist_actors::port::{Broker, BrokerError, Clock, Stores};
 use tanist_actors::worker::{Thread, WorkerSettings};
 use tanist_cluster::admission::Refusal;
+use tanist_cluster::codec::FORMAT;
 use tanist_cluster::control::{Join, USUAL_WEIGHT};
 use tanist_cluster::placement::Policy;
 use tanist_cluster::{NodeName, ShardId};
@@ -276,6 +277,7 @@ impl Node {
             workers: self.parts.workers,
             topology: self.topology.shared.clone(),
             build: env!("CARGO_PKG_VERSION").into(),
+            reads_format: FORMAT,
             http: self.parts.http.clone(),
             machine: self.parts.machine.clone(),
             rack: cluster.rack.clone(),

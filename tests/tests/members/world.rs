@@ -12,6 +12,7 @@ use tanist_actors::worker::{
     CommitReport, Refusals, Reports, Stage, Thread, UnreadPartitions, WorkerHandle, WorkerParts,
     WorkerSettings,
 };
+use tanist_cluster::codec::FORMAT;
 use tanist_cluster::control::{Armed, Begun, Entry, Join, Record};
 use tanist_cluster::plan::{Draft, Roles, Why};
 use tanist_cluster::topology::Topology;
@@ -99,6 +100,7 @@ impl World {
             workers: 1,
             topology: Topology::default(),
             build: "test".into(),
+            reads_format: FORMAT,
             http: None,
             machine: None,
             rack: None,

@@ -166,3 +166,38 @@ fn positions_of_shards_without_tables_outlive_what_kafka_keeps_of_a_quiet_group(
     let words: Vec<&str> = out.iter().map(|(_, word)| &**word).collect();
     assert_eq!(words, ["once", "twice"]);
 }
+
+#[test]
+fn that_a_topic_is_read_is_noted_when_the_last_member_has_gone_that_could_not_read_the_note() {
+    let mut test = TestApp::new(echo());
+    test.advance(Duration::from_secs(1));
+    let control = test.topic("echo.control").raw();
+    let join = control.into_iter().find_map(|record| {
+        let value = String::from_utf8(record.value?.to_vec()).ok()?;
+        value.contains("\"join\"").then_some(value)
+    });
+    // As builds from before the second format wrote it.
+    let mut old: serde_json::Value = serde_json::from_str(&join.unwrap()).unwrap();
+    let incarnation = uuid::Uuid::from_u128(7).to_string();
+    old["record"]["join"]["node"] = "old".into();
+    old["record"]["join"]["incarnation"] = incarnation.clone().into();
+    let fields = old["record"]["join"].as_object_mut().unwrap();
+    fields.remove("reads_format").unwrap();
+    // It is somebody else's, by which it would be found out at once.
+    fields.remove("http");
+    let (key, now) = (format!("member/{incarnation}"), test.now());
+    let (key, value) = (Some(key.into_bytes()), Some(old.to_string().into_bytes()));
+    test.topic("echo.control").send_bytes(now, key, value);
+    test.topic("words").send("a", "once");
+    let noted = |test: &mut TestApp| {
+        let keys = test.topic("echo.control").raw().into_iter();
+        let keys = keys.filter_map(|record| record.key);
+        keys.filter(|key| key.starts_with(b"begun/")).count()
+    };
+    test.advance(Duration::from_millis(900));
+    assert_eq!(words(&mut test), ["once"]);
+    assert_eq!(noted(&mut test), 0);
+    // It never beats, and is put out.
+    test.settle();
+    assert_eq!(noted(&mut test), 2);
+}
