@@ -5,10 +5,27 @@ use std::fmt;
 /// What a handler answers.
 pub type Handled<T = ()> = Result<T, Failure>;
 
-/// An error of any type, as a handler passes it on with `?`. What it has done for the record is undone (S2); what comes
-/// next is decided by the agent's supervision.
+/// An error of any type, as a handler passes it on with `?`, or a text. What the handler has done for the record is undone
+/// (S2); what comes next is decided by the agent's supervision.
 ///
 /// Like `anyhow::Error` it takes every error, and hence is none itself.
+///
+/// ```
+/// # use tanist_actors::failure::Handled;
+/// fn price(text: &str) -> Handled<f64> {
+///     if text.is_empty() {
+///         return Err("an order without a price".into());
+///     }
+///     let price: f64 = text.parse()?;
+///     match price.is_finite() {
+///         true => Ok(price),
+///         false => Err(format!("a price of {price}"))?,
+///     }
+/// }
+/// assert_eq!(price("").unwrap_err().to_string(), "an order without a price");
+/// assert_eq!(price("free").unwrap_err().to_string(), "invalid float literal");
+/// assert_eq!(price("inf").unwrap_err().to_string(), "a price of inf");
+/// ```
 pub struct Failure(Box<dyn std::error::Error + 'static>);
 
 impl Failure {
@@ -18,9 +35,9 @@ impl Failure {
     }
 }
 
-impl<E: std::error::Error + 'static> From<E> for Failure {
+impl<E: Into<Box<dyn std::error::Error + 'static>>> From<E> for Failure {
     fn from(error: E) -> Self {
-        Self(Box::new(error))
+        Self(error.into())
     }
 }
 
