@@ -93,7 +93,7 @@ pub(crate) const EXIT_CODES: &[(u8, &str)] = &[
     (1, "failed; up: also if every node has ended by itself"),
     (
         2,
-        "wrong usage, settings, declarations or data directory; a node that others do not let in",
+        "wrong usage, settings, declarations or data directory; a taken port; a node not let in",
     ),
     (3, "no broker answered within --broker-timeout"),
     (4, "get: the table does not have the key"),

@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 
 use clap::Args;
 use serde_json::json;
-use tanist_broker::{Config, EmbeddedBroker};
+use tanist_broker::{Config, EmbeddedBroker, StartError};
 
 use super::Session;
-use super::launch::stopped;
+use super::launch::{cannot_listen, stopped};
 use crate::error::{Error, Result};
 
 pub(super) const EXAMPLES: &str = "\
@@ -29,7 +29,10 @@ pub(super) async fn run(session: Session, args: BrokerArgs) -> Result<()> {
         listen: args.listen,
         ..Config::default()
     };
-    let broker = EmbeddedBroker::start(config).map_err(Error::new)?;
+    let broker = EmbeddedBroker::start(config).map_err(|error| match error {
+        StartError::Listen { address, cause } => cannot_listen(address, &cause, "--listen"),
+        error => Error::new(error),
+    })?;
     let address = broker.address();
     session.output.answer(&json!({ "broker": address }), || {
         format!("broker on {address}, in memory, for development and tests only; Ctrl-C ends it")

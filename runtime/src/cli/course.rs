@@ -31,6 +31,9 @@ const PROBED: &str = "__consumer_offsets";
 /// What the first Ctrl-C does, at once.
 pub(super) const STOPPING: &str =
     "stopping: when all that was sent is committed; once more ends it at once";
+/// What the second one has done.
+pub(super) const ENDED_AT_ONCE: &str = "the nodes are killed; what is not committed is processed again when nodes run on the \
+                                        same broker, if that keeps it: the in-memory one does not";
 
 /// See the module.
 pub(super) struct Course {

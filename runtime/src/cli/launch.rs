@@ -1,5 +1,6 @@
 //! [`Launch`]: a node, put together from settings.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
@@ -22,10 +23,19 @@ use crate::store::RocksStores;
 /// The Kafka client of the settings; it waits for nothing yet.
 pub(super) fn connect(settings: &Settings) -> Result<Kafka> {
     Kafka::new(settings.kafka()).map_err(|error| match error {
-        // Nobody was asked yet: it is the properties that are wrong.
-        BrokerError::Refused { .. } => Error::Usage(error.to_string()),
+        // Nobody was asked yet: it is the settings that are wrong.
+        BrokerError::Refused { reason, .. } => {
+            Error::Usage(format!("the Kafka client cannot be started: {reason}"))
+        }
         BrokerError::Unreachable { .. } => error.into(),
     })
+}
+
+/// The address of the setting `flag` is taken, or not of this machine.
+pub(super) fn cannot_listen(address: SocketAddr, error: &io::Error, flag: &str) -> Error {
+    Error::Usage(format!(
+        "cannot listen on {address}: {error}; choose another address with {flag}, or port 0 for any free port"
+    ))
 }
 
 /// The same for a command beside the nodes of an app: unless a broker is given, it is theirs.
@@ -81,11 +91,8 @@ impl Launch {
             joined: OnceLock::new(),
         });
         let listen = settings.http;
-        let server = Server::start(listen, api.clone()).map_err(|error| {
-            Error::Usage(format!(
-                "cannot listen on {listen}: {error}; choose another address with --http, or port 0 for any free port"
-            ))
-        })?;
+        let server = Server::start(listen, api.clone())
+            .map_err(|error| cannot_listen(listen, &error, "--http"))?;
         let address_file = AddressFile::write(&settings.data_dir, server.address())?;
         let advertised = match &settings.advertised_http {
             Some((host, 0)) => format!("{host}:{}", server.address().port()),

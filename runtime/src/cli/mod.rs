@@ -163,17 +163,29 @@ impl Chosen {
         matches!(self, Self::Builtin(Builtin::Worker(_) | Builtin::Broker(_)))
     }
 
-    /// What is said at the first Ctrl-C, and where; none of commands that it ends at once.
+    /// What is said at Ctrl-C, and where; none of commands that the first one ends at once.
     fn says(&self, output: Output) -> Option<Say> {
         Some(match self {
-            Self::Builtin(Builtin::Worker(_) | Builtin::Broker(_)) => Say::InLog(
-                "stopping: finishing what is in hand; once more ends the process at once",
-            ),
-            Self::Builtin(Builtin::Send(_)) | Self::Own(..) => Say::Plainly(
-                "stopping: waiting until what is on its way is acknowledged; once more ends it at once",
-            ),
-            Self::Up(..) if self.has_view(output) => Say::InLog(course::STOPPING),
-            Self::Up(..) => Say::Plainly(course::STOPPING),
+            Self::Builtin(Builtin::Worker(_)) => Say {
+                first: "stopping: finishing what is in hand; once more ends the process at once",
+                in_log: true,
+                second: "nothing is lost; what was not committed is processed again, by other nodes or at the next start",
+            },
+            Self::Builtin(Builtin::Broker(_)) => Say {
+                first: "stopping",
+                in_log: true,
+                second: "what it held in memory is gone, as always",
+            },
+            Self::Builtin(Builtin::Send(_)) | Self::Own(..) => Say {
+                first: "stopping: waiting until what is on its way is acknowledged; once more ends it at once",
+                in_log: false,
+                second: "of records that were on their way it is not known whether they have arrived",
+            },
+            Self::Up(..) => Say {
+                first: course::STOPPING,
+                in_log: self.has_view(output),
+                second: course::ENDED_AT_ONCE,
+            },
             Self::Builtin(_) | Self::Chaos(..) => return None,
         })
     }

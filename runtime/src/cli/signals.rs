@@ -22,13 +22,15 @@ const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(2);
 /// The first signal that has come.
 static FIRST: AtomicU8 = AtomicU8::new(INTERRUPT);
 
-/// How it is said what the first signal does.
+/// What is said of the two signals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Say {
-    /// On stderr: nothing else would tell.
-    Plainly(&'static str),
-    /// In the log, which tells what happens.
-    InLog(&'static str),
+pub(super) struct Say {
+    /// What the first one does.
+    pub(super) first: &'static str,
+    /// That is said in the log, which tells what happens; else on stderr.
+    pub(super) in_log: bool,
+    /// What the second one means, which has ended the command when it is said.
+    pub(super) second: &'static str,
 }
 
 /// Listens from now on.
@@ -46,15 +48,16 @@ pub(super) fn listen(say: Say) -> Result<watch::Receiver<Wish>> {
             }
         };
         FIRST.store(come().await, Ordering::Relaxed);
-        match say {
+        match say.in_log {
             // If nobody can read it, nothing is lost.
-            Say::Plainly(text) => drop(writeln!(stderr(), "{text}")),
-            Say::InLog(text) => tracing::info!("{text}"),
+            false => drop(writeln!(stderr(), "{}", say.first)),
+            true => tracing::info!("{}", say.first),
         }
         // An error means that the command has ended by itself.
         let _ = wish.send(Wish::Stop);
         let signal = come().await;
         restore();
+        let _ = writeln!(stderr(), "ended at once: {}", say.second);
         std::process::exit(ended_by(signal).into());
     });
     Ok(wishes)

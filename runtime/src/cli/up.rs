@@ -15,6 +15,7 @@ use tanist_cluster::topology::Topology;
 
 use super::Session;
 use super::course::Course;
+use super::launch::cannot_listen;
 use super::load::Load;
 use super::output::Output;
 use crate::app::{App, AppCommand};
@@ -172,12 +173,9 @@ fn serve(app: &str, settings: &Settings, doors: Doors) -> Result<Server> {
         app: app.to_owned(),
         doors,
     };
-    Server::start_local(settings.http, Arc::new(api)).map_err(|error| {
-        Error::Usage(format!(
-            "cannot listen on {}: {error}; choose another address with --http, or port 0 for any free port",
-            settings.http
-        ))
-    })
+    let listen = settings.http;
+    Server::start_local(listen, Arc::new(api))
+        .map_err(|error| cannot_listen(listen, &error, "--http"))
 }
 
 /// The broker, and the directory of the nodes.

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::KafkaError;
+use rdkafka::types::RDKafkaConfRes;
 
 use super::security;
 
@@ -135,12 +137,17 @@ impl KafkaSettings {
                 self.brokers
             ));
         }
-        for (name, why) in RESERVED {
-            if self.properties.contains_key(*name) {
+        let unsecured = security::fault(&self.properties);
+        for (name, value) in &self.properties {
+            let reserved = RESERVED.iter().find(|(reserved, _)| reserved == name);
+            let reserved = reserved.map(|(_, why)| (*why).to_owned());
+            // Without TLS, librdkafka says of each property for it what is said once.
+            let unfit = || unfit(name, value).filter(|_| unsecured.is_none());
+            if let Some(why) = reserved.or_else(unfit) {
                 faults.push(format!("the Kafka property `{name}` cannot be set: {why}"));
             }
         }
-        faults.extend(security::fault(&self.properties));
+        faults.extend(unsecured);
         if self.commit_timeout >= self.transaction_timeout {
             faults.push(format!(
                 "`commit_timeout` ({:?}) has to be shorter than `transaction_timeout` ({:?})",
@@ -284,6 +291,20 @@ impl KafkaSettings {
     }
 }
 
+/// Why librdkafka does not take the property; none if it does.
+fn unfit(name: &str, value: &str) -> Option<String> {
+    let mut config = ClientConfig::new();
+    config.set(name, value);
+    match config.create_native_config() {
+        Err(KafkaError::ClientConfig(RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN, ..)) => {
+            Some("librdkafka knows none of this name (its CONFIGURATION.md lists them)".to_owned())
+        }
+        Err(KafkaError::ClientConfig(_, why, ..)) => Some(why),
+        Err(error) => Some(error.to_string()),
+        Ok(_) => None,
+    }
+}
+
 impl fmt::Debug for KafkaSettings {
     /// Without the values of the properties: there are passwords among them.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -319,6 +340,26 @@ mod tests {
         let faults = bad.faults().join("\n");
         for word in ["`broker`", "`acks`", "commit_timeout", "read_ahead_kb"] {
             assert!(faults.contains(word), "{word} is not in:\n{faults}");
+        }
+    }
+
+    #[test]
+    fn a_property_that_librdkafka_does_not_take_is_named_with_the_reason() {
+        for (name, value, why) in [
+            ("foo", "bar", "librdkafka knows none of this name"),
+            ("security.protocol", "tls", "Invalid value"),
+            ("socket.keepalive.enable", "true", ""),
+            ("compression.type", "lz4", ""),
+        ] {
+            let mut settings = KafkaSettings::new("localhost:9092", "orders");
+            settings.properties.insert(name.into(), value.into());
+            let faults = settings.faults().join("\n");
+            let expected = match why {
+                "" => String::new(),
+                why => format!("the Kafka property `{name}` cannot be set: {why}"),
+            };
+            assert!(faults.starts_with(&expected), "{faults}");
+            assert_eq!(faults.is_empty(), why.is_empty(), "{faults}");
         }
     }
 

@@ -222,7 +222,7 @@ pub(crate) const ROWS: &[Row] = &[
     Row {
         flag: "log",
         value: "FILTER",
-        help: "What is logged to stderr: error, warn, info, debug, trace, or `target=level,...` [default: info for \
+        help: "What is logged to stderr: off, error, warn, info, debug, trace, or `target=level,...` [default: info for \
                nodes and brokers, else warn]",
         common: true,
         set: |settings, text| put(&mut settings.log, value::log_filter(text).map(Some)),

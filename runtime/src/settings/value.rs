@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tanist_actors::worker::Guarantee;
+use tracing_subscriber::filter::LevelFilter;
 
 /// A span of time with its unit, as `100ms`, `1.5s`, `2m`, `1h`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
@@ -133,13 +134,17 @@ pub(crate) fn name(text: &str) -> Result<String, String> {
     Err("give 1 to 100 letters, digits, `-`, `_` or `.`".into())
 }
 
-/// Checks a filter for the log.
+/// Checks a filter for the log. A word that is no level would be a target, of which everything is told, and of all others
+/// nothing: it is a slip of the pen.
 pub(crate) fn log_filter(text: &str) -> Result<String, String> {
+    let is_meant = |part: &str| part.contains(['=', '[']) || part.parse::<LevelFilter>().is_ok();
     match tracing_subscriber::EnvFilter::try_new(text) {
-        Ok(_) => Ok(text.to_owned()),
-        Err(error) => Err(format!(
-            "{error}; give a level (error, warn, info, debug, trace) or `target=level`, several separated by commas"
-        )),
+        Ok(_) if text.split(',').all(is_meant) => Ok(text.to_owned()),
+        _ => Err(
+            "give a level (off, error, warn, info, debug, trace) or `target=level`, several separated by commas, as in \
+             `info,tanist=debug`"
+                .into(),
+        ),
     }
 }
 
@@ -216,6 +221,27 @@ mod tests {
             ("64 MBit", None),
         ] {
             assert_eq!(bytes(text).ok(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_log_is_filtered_by_levels_and_a_word_that_is_none_is_a_slip_of_the_pen() {
+        for text in [
+            "info",
+            "WARN",
+            "off",
+            "tanist=debug",
+            "info,tanist=debug,actix_http=off",
+            "tanist[commit{shard=orders}]=trace",
+        ] {
+            assert_eq!(log_filter(text).as_deref(), Ok(text));
+        }
+        for text in ["nonsense", "inof", "info,tanist", "tanist=loud", "a=b=c"] {
+            let problem = log_filter(text).unwrap_err();
+            assert!(
+                problem.starts_with("give a level (off, error, "),
+                "{text}: {problem}"
+            );
         }
     }
 

@@ -39,6 +39,18 @@ fn all_faults_of_a_configuration_are_told_at_once() {
 }
 
 #[test]
+fn a_property_that_the_kafka_client_does_not_know_is_named_before_anything_is_asked() {
+    let (_broker, program) = orders();
+    for command in ["worker", "up", "generate"] {
+        let ended = program.run(&[command, "--kafka", "foo=bar"]);
+        assert_eq!(ended.code, Some(2), "{command}: {ended:?}");
+        let fault = "the Kafka property `foo` cannot be set: librdkafka knows none of this name";
+        assert!(ended.stderr.contains(fault), "{command}: {ended:?}");
+        assert_eq!(ended.stdout, "", "{command}");
+    }
+}
+
+#[test]
 fn a_flag_wins_over_the_environment_over_the_file() {
     let (broker, program) = orders();
     program.file(

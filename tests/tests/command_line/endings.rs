@@ -67,6 +67,41 @@ fn a_local_cluster_whose_directory_is_taken_away_says_so_and_ends_at_a_wish() {
 }
 
 #[test]
+fn a_second_interrupt_ends_a_command_at_once_and_says_what_that_means() {
+    for (command, says) in [
+        (
+            &["worker"][..],
+            "nothing is lost; what was not committed is processed again",
+        ),
+        (
+            &["generate", "--rate", "200"],
+            "it is not known whether they have arrived",
+        ),
+        (
+            UP,
+            "the nodes are killed; what is not committed is processed again",
+        ),
+    ] {
+        let (broker, program) = orders();
+        let mut process = program.start(command);
+        process.until("it is at work", |process| {
+            let is_at_work = match command {
+                ["generate", ..] => process.stderr().contains(" sent, "),
+                _ => {
+                    let status = program.run(&["status"]).stdout;
+                    status.contains(" running")
+                }
+            };
+            is_at_work.then_some(())
+        });
+        broker.inner().pause();
+        process.signal(Signal::SIGINT);
+        process.until_logged("stopping: ");
+        assert_interrupted(&process.interrupt(), &["ended at once: ", says]);
+    }
+}
+
+#[test]
 fn who_sends_without_a_broker_is_told_that_nothing_was_sent() {
     let program = Program::new(ORDERS, "127.0.0.1:1");
     for args in [&["send", "orders", "{}"][..], &["generate"]] {

@@ -349,14 +349,19 @@ fn a_port_or_a_directory_that_is_taken_is_named() {
     let program = alone();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let ended = program.run(&["up", "--http", &address]);
-    assert_eq!(ended.code, Some(2), "{ended:?}");
-    assert!(
-        ended
-            .stderr
-            .contains(&format!("cannot listen on {address}")),
-        "{ended:?}"
-    );
+    for (command, flag) in [
+        ("up", "--http"),
+        ("worker", "--http"),
+        ("broker", "--listen"),
+    ] {
+        let ended = program.run(&[command, flag, &address]);
+        assert_eq!(ended.code, Some(2), "{ended:?}");
+        let named = format!("cannot listen on {address}: ");
+        let remedy = format!("choose another address with {flag}, or port 0");
+        for part in [named, remedy] {
+            assert!(ended.stderr.contains(&part), "{part} in {ended:?}");
+        }
+    }
 
     let up = start(&program, UP);
     for args in [UP, &["worker"]] {
