@@ -4,6 +4,7 @@
 //! numbers. Two nodes are balanced while their deviations differ by at most one shard (times that sum).
 
 use super::problem::{G, N, S};
+use super::spread;
 use super::state::State;
 use crate::ids::MemberId;
 use crate::plan::Why;
@@ -27,7 +28,7 @@ pub(super) fn settle(state: &mut State<'_>) {
         moved |= balance_actives(state);
         moved |= balance_replicas(state);
         moved |= separate_racks(state);
-        moved |= spread_groups(state);
+        moved |= spread::spread_groups(state);
         if !moved {
             break;
         }
@@ -169,21 +170,19 @@ fn balance_replicas(state: &mut State<'_>) -> bool {
 }
 
 fn move_standby(state: &mut State<'_>, i: N, j: N) -> bool {
+    best_standby(state, i, j).is_some_and(|s| state.try_relieve(s, i, j))
+}
+
+/// Which of the standbys of `i` costs least to move to `j`, if any can be moved.
+pub(super) fn best_standby(state: &State<'_>, i: N, j: N) -> Option<S> {
     let movable = |&s: &S| {
         state.problem.is_fit(j, s)
             && !state.holds(j, s)
             && !state.is_bound(i, s)
             && (state.budget > 0 || state.is_ready(j, s))
     };
-    let best = state.kept[i]
-        .iter()
-        .copied()
-        .filter(movable)
-        .min_by_key(|&s| {
-            let rack = state.on_rack_of(j, s, Some(i)) > state.on_rack_of(i, s, None);
-            (rack, !state.is_ready(j, s), s)
-        });
-    best.is_some_and(|s| state.try_relieve(s, i, j))
+    let standbys = state.kept[i].iter().copied().filter(movable);
+    standbys.min_by_key(|&s| (!state.keeps_racks(s, i, j), !state.is_ready(j, s), s))
 }
 
 fn move_active(state: &mut State<'_>, i: N, j: N) -> bool {
@@ -263,60 +262,8 @@ fn move_and_refill(state: &mut State<'_>, s: S, i: N, j: N) -> bool {
     }
 }
 
-/// Spreads the shards of each group, as far as neither the balance of actives nor that of replicas changes.
-fn spread_groups(state: &mut State<'_>) -> bool {
-    let mut moved = false;
-    for group in 0..state.problem.groups.len() {
-        moved |= level(
-            state,
-            |state, n| state.group_deviation(n, group),
-            |state, i, j| spread_one(state, group, i, j) || spread_two(state, group, i, j),
-        );
-    }
-    moved
-}
-
-/// `i` has more actives than `j`, so that one of this group may simply go over.
-fn spread_one(state: &mut State<'_>, group: G, i: N, j: N) -> bool {
-    let one = state.problem.total_weight;
-    if state.active_deviation(i) - state.active_deviation(j) < one {
-        return false;
-    }
-    let copies_may_move = state.replica_deviation(i) - state.replica_deviation(j) >= one;
-    let found = in_group(state, group, i, j, |s| {
-        state.holds(j, s) || (copies_may_move && keeps_racks(state, s, i, j))
-    });
-    found.is_some_and(|s| move_home(state, s, j, |from| Why::Spread { from }))
-}
-
-/// One of this group goes over, and one of a group of which `j` has more comes back.
-fn spread_two(state: &mut State<'_>, group: G, i: N, j: N) -> bool {
-    let difference = |g: G, i: N, j: N| state.group_deviation(i, g) - state.group_deviation(j, g);
-    let gain = difference(group, i, j) - state.problem.total_weight;
-    let worth =
-        |&other: &G| other != group && difference(other, j, i) + gain > state.problem.total_weight;
-    let others: Vec<G> = (0..state.problem.groups.len()).filter(worth).collect();
-    for held in [true, false] {
-        let suits =
-            |s: S, i: N, j: N| state.holds(j, s) == held && (held || keeps_racks(state, s, i, j));
-        let Some(s) = in_group(state, group, i, j, |s| suits(s, i, j)) else {
-            continue;
-        };
-        let mut back = others.iter();
-        let back = back.find_map(|&other| in_group(state, other, j, i, |s| suits(s, j, i)));
-        if let Some(back) = back {
-            return swap_homes(state, s, back, |from| Why::Spread { from });
-        }
-    }
-    false
-}
-
-fn keeps_racks(state: &State<'_>, s: S, i: N, j: N) -> bool {
-    state.on_rack_of(j, s, Some(i)) <= state.on_rack_of(i, s, None)
-}
-
 /// Moves from those that have too much to those that have too little until that is nobody, or no move is left.
-fn level(
+pub(super) fn level(
     state: &mut State<'_>,
     deviation: impl Fn(&State<'_>, N) -> i64,
     mut try_move: impl FnMut(&mut State<'_>, N, N) -> bool,
@@ -367,7 +314,13 @@ fn best_home_move(state: &State<'_>, i: N, j: N, suits: impl Fn(S) -> bool) -> O
 }
 
 /// The same for one group.
-fn in_group(state: &State<'_>, group: G, i: N, j: N, suits: impl Fn(S) -> bool) -> Option<S> {
+pub(super) fn in_group(
+    state: &State<'_>,
+    group: G,
+    i: N,
+    j: N,
+    suits: impl Fn(S) -> bool,
+) -> Option<S> {
     let shards = state.homes[i][group].iter().copied();
     let mut fit = shards.filter(|&s| state.problem.is_fit(j, s) && suits(s) && state.can_pay(s, j));
     let first = fit.next()?;
@@ -394,7 +347,7 @@ fn cost(state: &State<'_>, s: S, j: N) -> u8 {
     }
 }
 
-fn move_home(state: &mut State<'_>, s: S, j: N, why: impl Fn(MemberId) -> Why) -> bool {
+pub(super) fn move_home(state: &mut State<'_>, s: S, j: N, why: impl Fn(MemberId) -> Why) -> bool {
     let Some(from) = state.shards[s]
         .home
         .map(|home| state.problem.nodes[home].id)

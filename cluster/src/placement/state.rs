@@ -230,6 +230,11 @@ impl State<'_> {
         others.filter(shares).count()
     }
 
+    /// Whether `s` shares no more racks when its copy on `i` is on `j` instead.
+    pub(super) fn keeps_racks(&self, s: S, i: N, j: N) -> bool {
+        self.on_rack_of(j, s, Some(i)) <= self.on_rack_of(i, s, None)
+    }
+
     pub(super) fn of_group(&self, n: N, group: G) -> i64 {
         self.homes[n][group].len() as i64
     }

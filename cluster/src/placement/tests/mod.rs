@@ -284,6 +284,48 @@ fn groups_that_ended_up_on_a_node_each_are_mixed() {
     assert_eq!(world.actives(), [6, 6]);
 }
 
+/// Each node has as many actives and as many copies as the others; where a shard of a group may go has a copy of it, and
+/// what could come back for it has none there.
+#[test]
+fn a_group_is_spread_although_copies_have_to_change_places_for_it() {
+    let mut world = World::new(&[(3, Some(1)), (8, Some(1)), (7, Some(1))], 4);
+    world.add_all(3, 1);
+    world.converge().unwrap();
+    // Active and standby of each shard.
+    let groups = [
+        &[(1, 2), (0, 1), (0, 1)][..],
+        &[
+            (1, 2),
+            (1, 2),
+            (1, 2),
+            (2, 1),
+            (0, 1),
+            (0, 1),
+            (2, 0),
+            (0, 1),
+        ],
+        &[(1, 2), (1, 0), (2, 0), (2, 0), (2, 0), (2, 0), (0, 2)],
+    ];
+    let plan = world.plan.as_mut().unwrap();
+    for (it, (active, standby)) in plan.shards.values_mut().zip(groups.concat()) {
+        it.active = MemberId(active);
+        it.standbys = [(MemberId(standby), Why::Missing)].into();
+    }
+    let even = (vec![6; 3], vec![12; 3]);
+    assert_eq!((world.actives(), world.replicas()), even);
+    world.converge().unwrap();
+    assert_eq!((world.actives(), world.replicas()), even);
+    for group in ["g0", "g1", "g2"] {
+        let of_group =
+            world.count(|id, shard, it| shard.group.as_str() == group && it.active == id);
+        assert!(
+            spread(&of_group) <= 1,
+            "{group} {of_group:?}\n{}",
+            world.show()
+        );
+    }
+}
+
 #[test]
 fn a_node_that_stops_gives_its_shards_to_standbys_that_have_caught_up() {
     let mut world = three_nodes();
