@@ -12,11 +12,13 @@ use crate::shard::Shard;
 use crate::stage::Stage;
 use crate::supervision::{FailureKind, LaneFailure};
 use crate::table::Ticket;
+use crate::worker::Grip;
 
 /// Dropped without having been settled (a panic, a lane that is cancelled), it undoes everything and gives its record
 /// back.
 pub(crate) struct InHand<'lane> {
     shard: &'lane Shard,
+    grip: &'lane Grip,
     intake: Option<&'lane Rc<RefCell<Intake>>>,
     item: Option<&'lane Item>,
     ticket: Ticket,
@@ -38,13 +40,16 @@ pub(crate) enum Settled {
 impl<'lane> InHand<'lane> {
     pub(crate) fn begin(
         shard: &'lane Rc<Shard>,
+        grip: &'lane Grip,
         intake: Option<&'lane Rc<RefCell<Intake>>>,
         item: Option<&'lane Item>,
     ) -> Self {
         let ticket = shard.scope().begin();
         shard.scope().enter(ticket);
+        grip.hold(item.map(Item::offset));
         Self {
             shard,
+            grip,
             intake,
             item,
             ticket,
@@ -56,11 +61,13 @@ impl<'lane> InHand<'lane> {
     /// Runs a handler; whenever it goes on, tables know whose writes come.
     pub(crate) async fn scoped<T>(&self, mut handler: Pin<&mut impl Future<Output = T>>) -> T {
         poll_fn(|task| {
+            let offset = self.item.map(Item::offset);
             self.shard.scope().enter(self.ticket);
+            self.grip.hold(offset);
             let polled = handler.as_mut().poll(task);
+            self.grip.release();
             self.shard.scope().leave();
             if polled.is_pending() && !self.waits.replace(true) {
-                let offset = self.item.map(Item::offset);
                 self.shard.handler_waits(self.ticket, self.intake, offset);
             }
             polled
@@ -115,6 +122,7 @@ impl<'lane> InHand<'lane> {
     }
 
     fn note_end(&self) {
+        self.grip.release();
         if self.waits.get() {
             self.shard.handler_is_back(self.ticket);
         }

@@ -17,7 +17,7 @@ use crate::shard::Shard;
 use crate::stream::{Destination, Place, Read, Repartition};
 use crate::supervision::{FailureKind, LaneFailure};
 use crate::topic::Topics;
-use crate::worker::LaneCount;
+use crate::worker::{Grip, LaneCount};
 
 /// How long a lane handles records before it lets the others of its worker go on. The longer, the more of its table is
 /// still in the processor's cache; the shorter, the sooner a commit or a shard that is being moved gets its turn.
@@ -42,6 +42,7 @@ pub struct Lane {
     intake: Option<Rc<RefCell<Intake>>>,
     place: Place,
     cx: Context,
+    grip: Grip,
     /// Records handled since its turn began.
     handled: u32,
     turn_began: Duration,
@@ -55,6 +56,7 @@ impl Lane {
             .map(|intake| intake.borrow().partition().topic.clone());
         Self {
             shard: shard.clone(),
+            grip: shard.grip(intake.as_ref()),
             intake,
             place: Place {
                 topic: topic.as_deref().unwrap_or_default().into(),
@@ -132,7 +134,7 @@ impl Lane {
         to: Destination,
         item: Item,
     ) -> Result<(), LaneFailure> {
-        let in_hand = InHand::begin(&self.shard, self.intake.as_ref(), Some(&item));
+        let in_hand = InHand::begin(&self.shard, &self.grip, self.intake.as_ref(), Some(&item));
         let written = (through.rewrite)(&item, &self.place, to, self.cx.outputs());
         let written = written
             .map_err(|error| LaneFailure::new(FailureKind::Undecodable, error))
@@ -186,7 +188,7 @@ impl Lane {
         item: Item,
     ) -> Result<(), LaneFailure> {
         loop {
-            let in_hand = InHand::begin(&self.shard, self.intake.as_ref(), Some(&item));
+            let in_hand = InHand::begin(&self.shard, &self.grip, self.intake.as_ref(), Some(&item));
             let record = match read(&item, &self.place) {
                 Ok(Some(record)) => record,
                 Ok(None) => return in_hand.settle_with(Ok(()), self.cx.outputs()),
@@ -214,7 +216,7 @@ impl Lane {
         mut work: impl AsyncFnMut(&mut Context) -> Handled,
     ) -> Result<(), LaneFailure> {
         loop {
-            let in_hand = InHand::begin(&self.shard, self.intake.as_ref(), None);
+            let in_hand = InHand::begin(&self.shard, &self.grip, self.intake.as_ref(), None);
             self.cx.begin(None, None);
             let done = in_hand.scoped(pin!(work(&mut self.cx))).await;
             match in_hand.settle(done, self.cx.outputs()) {

@@ -1,5 +1,7 @@
 //! The command line of an app, by its examples: what they answer, with which exit code, and what they say of bad input.
 
+#[path = "command_line/blocked.rs"]
+mod blocked;
 #[path = "command_line/brokers.rs"]
 mod brokers;
 #[path = "command_line/configuration.rs"]

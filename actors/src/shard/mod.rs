@@ -46,6 +46,7 @@ use crate::supervision::{FailureKind, LaneFailure};
 use crate::table::{Inputs, Replay, Scope, Ticket};
 use crate::worker::{Desk, Guarantee, LaneCount};
 use watch::Watch;
+pub(crate) use watch::describe;
 
 /// An agent's intake in a shard.
 pub(crate) struct AgentIntake {

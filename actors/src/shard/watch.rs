@@ -13,6 +13,7 @@ use crate::intake::Intake;
 use crate::patience::{Patience, Say};
 use crate::port::TopicPartition;
 use crate::table::Ticket;
+use crate::worker::Grip;
 
 /// See the module.
 #[derive(Default)]
@@ -67,14 +68,8 @@ impl Watch {
             Say::Over => return Finding::Over,
             Say::Lasts => {}
         }
-        let what = match oldest.and_then(|it| it.input.as_ref()) {
-            Some((input, partition, offset)) => {
-                let agent = input.strip_suffix(&*partition.topic);
-                let agent = agent.and_then(|it| it.strip_suffix('@')).unwrap_or(input);
-                format!("agent {agent} at {partition} offset {offset}")
-            }
-            None => "a timer".to_owned(),
-        };
+        let input = oldest.and_then(|it| it.input.as_ref());
+        let what = describe(input.map(|(input, partition, offset)| (&**input, partition, *offset)));
         let seconds = age.as_secs();
         Finding::Stuck(format!(
             "{what} has been in its handler for {seconds} s, and what comes behind it waits"
@@ -82,7 +77,29 @@ impl Watch {
     }
 }
 
+/// What is in a handler: a record of an input, which is called as progress is kept, or a timer.
+pub(crate) fn describe(input: Option<(&str, &TopicPartition, Offset)>) -> String {
+    let Some((input, partition, offset)) = input else {
+        return "a timer".to_owned();
+    };
+    let agent = input.strip_suffix(&*partition.topic);
+    let agent = agent.and_then(|it| it.strip_suffix('@')).unwrap_or(input);
+    format!("agent {agent} at {partition} offset {offset}")
+}
+
 impl Shard {
+    /// Where a lane that reads `intake`, or only runs timers, shows what it is at.
+    pub(crate) fn grip(&self, intake: Option<&Rc<RefCell<Intake>>>) -> Grip {
+        let input = intake.and_then(|intake| self.input_of(intake));
+        self.desk.grip(self.id(), input)
+    }
+
+    fn input_of(&self, intake: &Rc<RefCell<Intake>>) -> Option<(String, TopicPartition)> {
+        let mut agents = self.intakes.iter();
+        let agent = agents.find(|agent| Rc::ptr_eq(&agent.intake, intake))?;
+        Some((agent.key.clone(), intake.borrow().partition().clone()))
+    }
+
     /// The handler of `ticket` has not come back at once; it has a record of `intake` in hand, or is a timer.
     pub(crate) fn handler_waits(
         &self,
@@ -91,13 +108,8 @@ impl Shard {
         offset: Option<Offset>,
     ) {
         let input = intake.zip(offset).and_then(|(intake, offset)| {
-            let mut agents = self.intakes.iter();
-            let agent = agents.find(|agent| Rc::ptr_eq(&agent.intake, intake))?;
-            Some((
-                agent.key.clone(),
-                intake.borrow().partition().clone(),
-                offset,
-            ))
+            let (input, partition) = self.input_of(intake)?;
+            Some((input, partition, offset))
         });
         self.watch.begin(ticket, self.elapsed(), input);
         self.desk.note_waiting();

@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
+use super::hand::{Grip, Hand};
 use super::report::Reports;
 use super::settings::{Guarantee, WorkerSettings};
 use crate::context::Context;
-use crate::port::{Clock, TopicId};
+use crate::port::{Clock, TopicId, TopicPartition};
 use crate::shard::ShardStatus;
 use crate::stage::{Stage, fits};
 use crate::table::CacheBudget;
@@ -22,6 +23,7 @@ pub(crate) struct Desk {
     pub(crate) topics: Topics,
     clock: Arc<dyn Clock>,
     reports: Arc<dyn Reports>,
+    hand: Arc<Hand>,
     budget: Rc<CacheBudget>,
     /// Outputs that leave at once (`at_least_once`).
     outbox: Option<RefCell<Outbox>>,
@@ -63,6 +65,7 @@ impl Desk {
         topics: Topics,
         clock: Arc<dyn Clock>,
         reports: Arc<dyn Reports>,
+        hand: Arc<Hand>,
     ) -> Rc<Self> {
         let leaves_at_once = settings.guarantee == Guarantee::AtLeastOnce;
         Rc::new(Self {
@@ -72,6 +75,7 @@ impl Desk {
             topics,
             clock,
             reports,
+            hand,
             staged_bytes: Cell::new(0),
             dirty_bytes: Rc::default(),
             uncommitted: Cell::new(false),
@@ -128,6 +132,11 @@ impl Desk {
 
     pub(crate) fn report(&self, status: ShardStatus) {
         self.reports.shard(status);
+    }
+
+    /// For a lane of this shard and input.
+    pub(crate) fn grip(&self, shard: &ShardId, input: Option<(String, TopicPartition)>) -> Grip {
+        Hand::grip(&self.hand, (shard.clone(), input))
     }
 
     pub(crate) fn reports(&self) -> &dyn Reports {

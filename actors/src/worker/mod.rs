@@ -8,6 +8,7 @@ mod age;
 mod copy;
 mod desk;
 mod error;
+mod hand;
 mod inputs;
 mod patience;
 mod purge;
@@ -35,6 +36,8 @@ use tokio::sync::oneshot;
 
 use desk::Outbox;
 pub(crate) use desk::{Desk, Idle, LaneCount};
+pub(crate) use hand::Grip;
+use hand::Hand;
 pub use refusals::Refusals;
 pub use report::{CommitReport, Reports, Stage, UnreadPartitions};
 pub(crate) use settings::{Due, Facts, due};
@@ -110,8 +113,8 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// A worker without shards.
-    pub fn new(parts: WorkerParts) -> Rc<Self> {
+    /// A worker without shards. `hand`: where it shows what its thread is at.
+    pub(crate) fn new(parts: WorkerParts, hand: Arc<Hand>) -> Rc<Self> {
         let log = parts.log.build();
         log.prepare(&parts.topics.names);
         Rc::new(Self {
@@ -119,7 +122,13 @@ impl Worker {
             app: parts.app,
             me: parts.me,
             groups: parts.groups,
-            desk: Desk::new(parts.settings, parts.topics, parts.clock, parts.reports),
+            desk: Desk::new(
+                parts.settings,
+                parts.topics,
+                parts.clock,
+                parts.reports,
+                hand,
+            ),
             broker: parts.broker,
             log,
             _producer: parts.producer,

@@ -32,6 +32,9 @@ pub struct WorkerSettings {
     /// How long a shard that is to stop, or to go elsewhere, may take to finish what it has in hand. What is not finished by
     /// then is undone, and done again by whoever has the shard next.
     pub finish_timeout: Duration,
+    /// For how long a handler may block its thread; none: for ever. Then [`WorkerHandle::answers`](super::WorkerHandle::answers)
+    /// has been false for so long, and as nothing can cut the handler off, the process has to end.
+    pub max_poll_interval: Option<Duration>,
     /// Memory for decoded table values.
     pub cache_bytes: usize,
     /// The largest record, key, value and headers, that may be sent.
@@ -46,6 +49,7 @@ impl Default for WorkerSettings {
             quiet_interval: Duration::from_millis(20),
             commit_bytes: 2 << 20,
             finish_timeout: Duration::from_secs(10),
+            max_poll_interval: Some(Duration::from_secs(5 * 60)),
             cache_bytes: 32 << 20,
             max_record_bytes: 1_000_000,
         }

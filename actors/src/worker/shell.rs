@@ -10,6 +10,7 @@ use tanist_cluster::ShardId;
 use tanist_cluster::view::View;
 use tokio::sync::oneshot;
 
+use super::hand::Hand;
 use super::replicas::Replicas;
 use super::{Worker, WorkerParts};
 use crate::port::CommitError;
@@ -38,28 +39,30 @@ pub struct WorkerHandle {
     /// How often it was asked whether its thread goes on, and how often it has answered.
     asked: u64,
     answered: Arc<AtomicU64>,
+    hand: Arc<Hand>,
 }
 
 impl WorkerHandle {
     /// Starts a worker of `parts`. `ended` hears why it could not commit any more, and that it has dropped its shards.
     pub fn start(parts: WorkerParts, thread: Thread, ended: oneshot::Sender<CommitError>) -> Self {
-        match thread {
-            Thread::This => Self {
-                worker: WorkerActor::new(parts, ended).start(),
-                thread: None,
-                asked: 0,
-                answered: Arc::default(),
-            },
+        let hand: Arc<Hand> = Arc::default();
+        let its = hand.clone();
+        let (worker, thread) = match thread {
+            Thread::This => (WorkerActor::new(parts, its, ended).start(), None),
             Thread::Own => {
                 let arbiter = Arbiter::new();
-                let create = move |_: &mut Context<WorkerActor>| WorkerActor::new(parts, ended);
-                Self {
-                    worker: WorkerActor::start_in_arbiter(&arbiter.handle(), create),
-                    thread: Some(arbiter),
-                    asked: 0,
-                    answered: Arc::default(),
-                }
+                let create =
+                    move |_: &mut Context<WorkerActor>| WorkerActor::new(parts, its, ended);
+                let worker = WorkerActor::start_in_arbiter(&arbiter.handle(), create);
+                (worker, Some(arbiter))
             }
+        };
+        Self {
+            worker,
+            thread,
+            asked: 0,
+            answered: Arc::default(),
+            hand,
         }
     }
 
@@ -85,6 +88,11 @@ impl WorkerHandle {
             self.asked += 1;
         }
         true
+    }
+
+    /// Which handler its thread is in, while it does not answer.
+    pub fn in_hand(&self) -> Option<String> {
+        self.hand.tell()
     }
 
     /// Lets it commit all that is finished. When this is done, every reader sees it. False if the worker has ended.
@@ -155,8 +163,8 @@ struct Settle;
 const MAILBOX: usize = 1 << 16;
 
 impl WorkerActor {
-    fn new(parts: WorkerParts, ended: oneshot::Sender<CommitError>) -> Self {
-        let worker = Worker::new(parts);
+    fn new(parts: WorkerParts, hand: Arc<Hand>, ended: oneshot::Sender<CommitError>) -> Self {
+        let worker = Worker::new(parts, hand);
         Self {
             replicas: Replicas::new(worker.clone()),
             worker,

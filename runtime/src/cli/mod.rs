@@ -16,6 +16,7 @@ mod load;
 mod logging;
 mod order;
 mod output;
+mod overdue;
 mod progress;
 mod scan;
 mod send;

@@ -1,7 +1,5 @@
 //! `worker`: a node.
 
-use std::time::Duration;
-
 use clap::Args;
 use serde_json::json;
 use tokio::sync::watch;
@@ -9,10 +7,10 @@ use tokio::sync::watch;
 use super::Session;
 use super::launch::{Launch, stopped};
 use super::output::Output;
+use super::overdue;
 use crate::error::{Error, Result};
 use crate::http::Api;
 use crate::node::{NodeExit, Wish};
-use crate::settings::Settings;
 use crate::up::end_with;
 
 pub(super) const EXAMPLES: &str = "\
@@ -38,42 +36,16 @@ pub(super) async fn run(session: Session, args: WorkerArgs) -> Result<()> {
     if let Some(parent) = args.parent {
         end_with(parent)?;
     }
-    tokio::spawn(end_overdue(
-        session.wish.clone(),
-        overdue(&session.settings),
-    ));
     let launch = Launch::new(session.app, &session.settings)?;
     let api = launch.api().clone();
+    let watched = overdue::watch(&session.settings, session.wish.clone(), api.board.clone())?;
     let wish = match args.until_caught_up {
         true => until_caught_up(session.wish),
         false => session.wish,
     };
     let exit = launch.run(wish).await?;
+    drop(watched);
     finish(session.output, &api, exit)
-}
-
-/// What an orderly end takes at most beside the waits that have settings.
-const MARGIN: Duration = Duration::from_secs(15);
-
-/// Longer than any orderly end takes: the shards go elsewhere, what is in hand is finished and committed, and once more by
-/// new producers.
-fn overdue(settings: &Settings) -> Duration {
-    settings.cluster.leave_timeout
-        + 2 * (settings.finish_timeout + settings.commit_timeout)
-        + MARGIN
-}
-
-/// A handler that blocks its thread cannot be cut off, and its node would never end: the process does, `limit` after it was
-/// to stop. The others fence it then, as if it had been killed.
-async fn end_overdue(wish: watch::Receiver<Wish>, limit: Duration) {
-    stopped(wish).await;
-    tokio::time::sleep(limit).await;
-    let overdue = Error::NotCommitted(format!(
-        "the node has not ended within {limit:?}, as when a handler blocks its thread: the process ends as if it had been \
-         killed, and what was not committed is processed again"
-    ));
-    tracing::error!("{overdue}");
-    std::process::exit(overdue.exit_code().into());
 }
 
 /// The last word of a node.

@@ -87,6 +87,9 @@ impl Api {
         let (view, me) = (self.board.view(), self.board.member());
         let me = me.filter(|_| view.plan().is_some());
         let me = me.ok_or("the node is not one of the members yet")?;
+        if let Some(reason) = self.board.blocked() {
+            return Err(reason);
+        }
         for shard in &joined.shards {
             if Role::of(&view, me, shard) != Some(Role::Active) {
                 continue;

@@ -2,8 +2,8 @@
 //!
 //! | path | answer |
 //! | --- | --- |
-//! | `/health/live` | 200 while the process runs |
-//! | `/health/ready` | 200 when every shard of this node is recovered and at work, else 503 |
+//! | `/health/live` | 200 while the process runs: one whose handler blocks its thread ends itself, after `max_poll_interval` |
+//! | `/health/ready` | 200 when every shard of this node is recovered and at work, else 503, also when a handler blocks its thread |
 //! | `/alive` | which start of the node this is; the answer goes on for as long as the process lives |
 //! | `/status` | of this node: shards, positions, lag, rates |
 //! | `/cluster` | the same of all nodes |

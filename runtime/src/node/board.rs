@@ -11,9 +11,10 @@ use tanist_actors::shard::{ShardState, ShardStatus};
 use tanist_actors::worker::{CommitReport, Reports, Stage, UnreadPartitions};
 use tanist_cluster::control::{Begun, Key, Record};
 use tanist_cluster::view::View;
-use tanist_cluster::{Epoch, MemberId, NodeName, Offset, ShardId};
+use tanist_cluster::{Epoch, MemberId, NodeName, Offset, ShardId, WorkerIndex};
 use tokio::sync::{Notify, watch};
 
+use super::crew::Silent;
 use super::death::Death;
 use super::report::Replica;
 use super::timeline::{Event, EventKind, Note, Timeline};
@@ -49,6 +50,8 @@ struct Entries {
     member: Option<MemberId>,
     view: Arc<View>,
     others: BTreeSet<MemberId>,
+    /// Workers whose thread does not answer.
+    silent: BTreeMap<WorkerIndex, Silent>,
     /// Until then nobody can have taken this node for dead, as far as it was silent.
     sure_until: Duration,
     /// The last that were put out.
@@ -95,7 +98,35 @@ impl Board {
 
     /// All shards that are here, sorted.
     pub fn shards(&self) -> Vec<ShardStatus> {
-        self.entries().shards.values().cloned().collect()
+        let entries = self.entries();
+        let mut shards = entries.shards.clone();
+        // What they said themselves before stands, and is shown again when the thread goes on.
+        for silent in entries.silent.values() {
+            for shard in &*silent.shards {
+                let state = shards.get_mut(shard).map(|status| &mut status.state);
+                if let Some(state @ (ShardState::Running | ShardState::Stuck { .. })) = state {
+                    let reason = silent.reason.clone();
+                    *state = ShardState::Stuck { reason };
+                }
+            }
+        }
+        shards.into_values().collect()
+    }
+
+    /// What blocks the thread of a worker, so that none of its shards goes on; said when that has lasted for ten seconds.
+    pub fn blocked(&self) -> Option<String> {
+        let entries = self.entries();
+        let mut silent = entries.silent.values();
+        silent.next().map(|silent| silent.reason.clone())
+    }
+
+    /// The same, once it has lasted for [`max_poll_interval`](tanist_actors::worker::WorkerSettings::max_poll_interval). A
+    /// node cannot end such a thread: whoever runs it has to end the process, as the command line does.
+    pub fn overdue(&self) -> Option<String> {
+        let entries = self.entries();
+        let mut silent = entries.silent.values();
+        let overdue = silent.find(|silent| silent.is_overdue);
+        overdue.map(|silent| silent.reason.clone())
     }
 
     /// Records handled by the shards that are here, since they came.
@@ -205,6 +236,7 @@ impl Board {
         entries.releases.clear();
         entries.begun.clear();
         entries.others.clear();
+        entries.silent.clear();
     }
 
     /// What the workers say of their replicas.
@@ -216,25 +248,13 @@ impl Board {
             .collect()
     }
 
-    /// The thread of these shards is blocked, for this reason, or (none) goes on.
-    pub(super) fn blocked(&self, shards: &BTreeSet<ShardId>, reason: Option<&str>) {
-        let mut entries = self.entries();
-        for (_, status) in entries
-            .shards
-            .iter_mut()
-            .filter(|(it, _)| shards.contains(it))
-        {
-            let state = match (&status.state, reason) {
-                (ShardState::Running | ShardState::Stuck { .. }, Some(reason)) => {
-                    let reason = reason.to_owned();
-                    ShardState::Stuck { reason }
-                }
-                (ShardState::Stuck { .. }, None) => ShardState::Running,
-                (state, _) => state.clone(),
-            };
-            status.state = state;
-        }
-        drop(entries);
+    /// The thread of a worker does not answer, or does again.
+    pub(super) fn silent(&self, worker: WorkerIndex, silent: Option<Silent>) {
+        let all = &mut self.entries().silent;
+        match silent {
+            Some(silent) => all.insert(worker, silent),
+            None => all.remove(&worker),
+        };
         self.changed();
     }
 
@@ -333,5 +353,51 @@ impl Reports for Board {
         totals.longest = totals.longest.max(commit.took);
         drop(entries);
         self.changed();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tanist_actors::port::TokioClock;
+
+    use super::*;
+
+    #[test]
+    fn a_shard_is_shown_as_it_was_when_its_thread_goes_on() {
+        let clock = Arc::new(TokioClock::starting_at(tanist_cluster::Millis(0)));
+        let board = Board::new("n1".into(), clock);
+        let stuck = || ShardState::Stuck {
+            reason: "it waits for a server".into(),
+        };
+        let states = [ShardState::Running, stuck(), ShardState::Standby, stuck()];
+        let shard = |partition| ShardId::new("orders", partition);
+        for (partition, state) in (0..).zip(&states) {
+            board.shard(ShardStatus {
+                shard: shard(partition),
+                state: state.clone(),
+                inputs: BTreeMap::new(),
+                records: 0,
+                copy: None,
+            });
+        }
+        let shown = || board.shards().into_iter().map(|status| status.state);
+        let silent = |is_overdue| Silent {
+            shards: Arc::new([0, 1, 2, 7].map(shard).into()),
+            reason: "a handler blocks its thread".into(),
+            is_overdue,
+        };
+        let blocked = ShardState::Stuck {
+            reason: silent(false).reason,
+        };
+        let expected = [blocked.clone(), blocked, ShardState::Standby, stuck()];
+        for is_overdue in [false, true] {
+            board.silent(WorkerIndex(0), Some(silent(is_overdue)));
+            assert!(shown().eq(expected.clone()));
+            assert_eq!(board.blocked(), Some(silent(false).reason));
+            assert_eq!(board.overdue(), board.blocked().filter(|_| is_overdue));
+        }
+        board.silent(WorkerIndex(0), None);
+        assert!(shown().eq(states.clone()));
+        assert_eq!((board.blocked(), board.overdue()), (None, None));
     }
 }

@@ -58,20 +58,39 @@ enum Place {
 struct Silence {
     lasts: Duration,
     patience: Patience,
+    is_told: bool,
 }
 
 impl Silence {
-    /// So much time has passed. What is to be said: that it lasts, or (0) that it is over.
-    fn grow(&mut self, answers: bool, passed: Duration) -> Option<Duration> {
+    /// So much time has passed. What is to be said: that it lasts, that it has reached the `limit`, or (0) that it is over.
+    fn grow(
+        &mut self,
+        answers: bool,
+        passed: Duration,
+        limit: Option<Duration>,
+    ) -> Option<Duration> {
+        let before = self.lasts;
         self.lasts = match answers {
             true => Duration::ZERO,
             false => self.lasts + passed,
         };
-        match self.patience.look(self.lasts) {
-            Say::Nothing => None,
-            Say::Lasts | Say::Over => Some(self.lasts),
-        }
+        let lasts = self.patience.look(self.lasts) == Say::Lasts;
+        let is_reached = limit.is_some_and(|limit| before < limit && limit <= self.lasts);
+        let is_over = answers && std::mem::take(&mut self.is_told);
+        self.is_told |= lasts || is_reached;
+        (lasts || is_reached || is_over).then_some(self.lasts)
     }
+}
+
+/// What is to be said of a worker whose thread does not answer.
+#[derive(Debug)]
+pub(super) struct Silent {
+    /// Its shards.
+    pub(super) shards: Arc<BTreeSet<ShardId>>,
+    /// For how long, and why.
+    pub(super) reason: String,
+    /// For so long that its process is to be ended.
+    pub(super) is_overdue: bool,
 }
 
 /// What has become of a worker.
@@ -272,12 +291,13 @@ impl Crew {
         any
     }
 
-    /// Asks the threads of the workers whether they go on, `passed` after the last time. What is to be said of shards whose
-    /// worker does not, or (nothing) does again.
+    /// Asks the threads of the workers whether they go on, `passed` after the last time. What is to be said of those that do
+    /// not, or (nothing) do again.
     pub(super) fn look(
         &mut self,
         passed: Duration,
-    ) -> Vec<(Arc<BTreeSet<ShardId>>, Option<String>)> {
+        limit: Option<Duration>,
+    ) -> Vec<(WorkerIndex, Option<Silent>)> {
         let mut found = Vec::new();
         for (worker, place) in &mut self.places {
             let Place::Running {
@@ -289,14 +309,21 @@ impl Crew {
             else {
                 continue;
             };
-            let told = silence.grow(handle.answers(), passed);
+            let told = silence.grow(handle.answers(), passed, limit);
             found.extend(told.map(|lasts| {
-                let text = format!(
-                    "worker {worker} has not answered for {} s: a handler of one of its shards blocks its thread (tokio's \
-                     spawn_blocking is for what takes long)",
-                    lasts.as_secs()
+                let what = handle.in_hand();
+                let reason = format!(
+                    "worker {worker} has not answered for {} s: {} blocks its thread (tokio's spawn_blocking is for what takes \
+                     long)",
+                    lasts.as_secs(),
+                    what.as_deref().unwrap_or("something of one of its shards"),
                 );
-                (mine.clone(), (!lasts.is_zero()).then_some(text))
+                let silent = Silent {
+                    shards: mine.clone(),
+                    reason,
+                    is_overdue: limit.is_some_and(|limit| lasts >= limit),
+                };
+                (*worker, (!lasts.is_zero()).then_some(silent))
             }));
         }
         found
@@ -400,14 +427,39 @@ mod tests {
         let mut silence = Silence::default();
         let mut told = Vec::new();
         for seconds in 1..=100 {
-            let said = silence.grow(seconds == 90, Duration::from_secs(1));
+            let limit = Some(Duration::from_secs(50));
+            let said = silence.grow(seconds == 90, Duration::from_secs(1), limit);
             told.extend(said.map(|lasts| (seconds, lasts.as_secs())));
         }
         let again = (100, 10);
         assert_eq!(
             told,
-            [(10, 10), (20, 20), (40, 40), (80, 80), (90, 0), again]
+            [
+                (10, 10),
+                (20, 20),
+                (40, 40),
+                (50, 50),
+                (80, 80),
+                (90, 0),
+                again
+            ]
         );
+    }
+
+    #[test]
+    fn that_a_silence_is_over_is_said_if_it_was_told_and_only_then() {
+        let second = Duration::from_secs(1);
+        for (limit, told) in [
+            (None, vec![]),
+            (Some(second), vec![second, Duration::ZERO]),
+            (Some(3 * second), vec![3 * second, Duration::ZERO]),
+            (Some(4 * second), vec![]),
+        ] {
+            let mut silence = Silence::default();
+            let answers = [false, false, false, true, true];
+            let said = answers.map(|answers| silence.grow(answers, second, limit));
+            assert_eq!(said.into_iter().flatten().collect::<Vec<_>>(), told);
+        }
     }
 
     #[test]

@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use super::beats::Beats;
 use super::catch_up::{CatchUp, QUIET, Reached};
 use super::control::{ControlLog, Writes, Written};
-use super::crew::{Crew, News};
+use super::crew::{Crew, News, Silent};
 use super::inquiry::Inquiry;
 use super::office::{Fenced, Office};
 use super::report::Reporter;
@@ -419,11 +419,12 @@ impl<'n> Life<'n> {
         self.beat_at = now + self.parts.cluster.heartbeat_interval;
         // A process that was frozen asks too late, not its workers.
         let passed = now.saturating_sub(std::mem::replace(&mut self.ticked, now));
-        for (shards, reason) in self.crew.look(passed.min(MAX_PASSED)) {
-            if let Some(reason) = &reason {
+        let limit = self.parts.settings.max_poll_interval;
+        for (worker, silent) in self.crew.look(passed.min(MAX_PASSED), limit) {
+            if let Some(Silent { reason, .. }) = &silent {
                 tracing::warn!("{reason}");
             }
-            self.parts.board.blocked(&shards, reason.as_deref());
+            self.parts.board.silent(worker, silent);
         }
         let here = self.parts.board.here();
         if here != self.here {

@@ -45,6 +45,7 @@ pub(crate) struct Settings {
     pub(crate) guarantee: Guarantee,
     pub(crate) commit_interval: Duration,
     pub(crate) finish_timeout: Duration,
+    pub(crate) max_poll_interval: Option<Duration>,
     pub(crate) commit_bytes: usize,
     pub(crate) store_bytes: usize,
     pub(crate) cache_bytes: usize,
@@ -76,6 +77,7 @@ impl Settings {
             guarantee: worker.guarantee,
             commit_interval: worker.commit_interval,
             finish_timeout: worker.finish_timeout,
+            max_poll_interval: worker.max_poll_interval,
             commit_bytes: worker.commit_bytes,
             store_bytes: StoreOptions::default().memory_bytes,
             cache_bytes: 64 << 20,
@@ -178,6 +180,7 @@ impl Settings {
             guarantee: self.guarantee,
             commit_interval: self.commit_interval,
             finish_timeout: self.finish_timeout,
+            max_poll_interval: self.max_poll_interval,
             commit_bytes: self.commit_bytes,
             cache_bytes: self.cache_bytes / self.workers.max(1) as usize,
             max_record_bytes: self.max_record_bytes,
@@ -325,6 +328,18 @@ mod tests {
         assert_eq!(finish(&[]), Duration::from_secs(10));
         let given = layer(Source::Environment, &[("finish_timeout", "250ms")]);
         assert_eq!(finish(&[given]), Duration::from_millis(250));
+    }
+
+    #[test]
+    fn a_handler_that_blocks_its_thread_has_five_minutes_as_in_kafka_or_what_was_set() {
+        let limit = |layers: &[Layer]| {
+            let settings = Settings::resolve("app", layers).expect("all of it is right");
+            settings.worker().max_poll_interval
+        };
+        assert_eq!(limit(&[]), Some(Duration::from_secs(300)));
+        let given = |text| layer(Source::Flag, &[("max_poll_interval", text)]);
+        assert_eq!(limit(&[given("250ms")]), Some(Duration::from_millis(250)));
+        assert_eq!(limit(&[given("0s")]), None);
     }
 
     #[test]

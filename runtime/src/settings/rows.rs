@@ -129,6 +129,17 @@ pub(crate) const ROWS: &[Row] = &[
         set: |settings, text| put(&mut settings.finish_timeout, value::duration(text)),
     },
     Row {
+        flag: "max-poll-interval",
+        value: "TIME",
+        help: "How long a handler may block its thread, as Kafka's max.poll.interval.ms; then the process of the node ends \
+               (exit code 5), and others take its shards; 0s: for ever [default: 5m]",
+        common: false,
+        set: |settings, text| {
+            let limit = value::duration(text).map(|limit| Some(limit).filter(|it| !it.is_zero()));
+            put(&mut settings.max_poll_interval, limit)
+        },
+    },
+    Row {
         flag: "weight",
         value: "N",
         help: "How much this node can carry, compared with the others; 0: no shards [default: 100]",
