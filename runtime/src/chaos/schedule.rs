@@ -84,9 +84,14 @@ pub(crate) fn schedule(wanted: &Wanted) -> Vec<Event> {
         .into_iter()
         .filter(|(kind, _)| wanted.only.contains(kind))
         .collect();
-    (0..wanted.events)
+    let mut events: Vec<Event> = (0..wanted.events)
         .map(|_| event(&kinds, wanted.failure_timeout, &mut dice))
-        .collect()
+        .collect();
+    // Before it there is no event that the cluster could be busy with.
+    if let Some(first) = events.first_mut() {
+        first.early = false;
+    }
+    events
 }
 
 fn event(kinds: &[(Kind, u32)], failure_timeout: Duration, dice: &mut fastrand::Rng) -> Event {
@@ -160,6 +165,12 @@ mod tests {
             schedule(&wanted(7, Kind::value_variants())),
             schedule(&wanted(8, Kind::value_variants()))
         );
+    }
+
+    #[test]
+    fn the_first_event_waits_for_the_cluster_to_be_whole() {
+        let first = |seed| schedule(&wanted(seed, Kind::value_variants()))[0].early;
+        assert!(!(0..64).any(first));
     }
 
     #[test]
