@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use tanist_cluster::ShardId;
 
+use super::shard::FILLING;
+
 /// Why the stores of a node could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum DataDirError {
@@ -104,7 +106,18 @@ impl DataDir {
     pub(super) fn open(path: &Path, app: &str) -> Result<Self, DataDirError> {
         let dir = Self::hold(path, app)?;
         create_dir(&dir.path.join("shards"))?;
+        dir.clear_up();
         Ok(dir)
+    }
+
+    /// Removes the files that a process which was killed had begun to fill stores with: where they have filled the disk, no
+    /// store can be opened, theirs or another.
+    fn clear_up(&self) {
+        let shards = fs::read_dir(self.path.join("shards")).into_iter();
+        for shard in shards.flatten().flatten() {
+            // Whatever cannot be removed is told by the store when it is opened.
+            let _ = fs::remove_file(shard.path().join(FILLING));
+        }
     }
 
     /// The same, for whatever else.

@@ -18,7 +18,7 @@ use super::node::{Node, Slot};
 use super::sorted::sorted;
 
 /// The file that is being written for [`Store::fill`], by a name that RocksDB has no use for.
-const FILLING: &str = "filling.sorted";
+pub(super) const FILLING: &str = "filling.sorted";
 
 /// A shard's RocksDB.
 ///
@@ -152,18 +152,19 @@ impl Store for RocksStore {
         }
         let file = self.path.join(FILLING);
         remove(&file)?;
-        self.write_file(changes, &file).map_err(|error| {
+        let take_over = || {
+            self.write_file(changes, &file)?;
+            // What was applied before is in files before: a crash would lose it otherwise, and not what came later.
+            self.db.flush()?;
+            let mut ingest = IngestExternalFileOptions::default();
+            ingest.set_move_files(true);
+            self.db.ingest_external_file_opts(&ingest, vec![&file])
+        };
+        take_over().map_err(|error| {
             // What there is of it takes room that others may need.
             let _ = remove(&file);
             self.failed()(error)
-        })?;
-        // What was applied before is in files before: a crash would lose it otherwise, and not what came later.
-        self.flush()?;
-        let mut ingest = IngestExternalFileOptions::default();
-        ingest.set_move_files(true);
-        self.db
-            .ingest_external_file_opts(&ingest, vec![file])
-            .map_err(self.failed())
+        })
     }
 
     fn clear(&self) -> Result<(), StoreError> {

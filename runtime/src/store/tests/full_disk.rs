@@ -1,5 +1,7 @@
 //! A disk that is full.
 
+use std::fs::File;
+use std::io::Write;
 use std::path::Path;
 
 use tanist_actors::port::{Changes, StoreError, Stores};
@@ -7,6 +9,7 @@ use tanist_cluster::ShardId;
 
 use super::small_disk::on_small_disk;
 use super::workload::{self, CHILD, Model, Workload};
+use crate::store::shard::FILLING;
 use crate::store::{RocksStores, StoreOptions};
 
 const OPTIONS: StoreOptions = StoreOptions {
@@ -24,6 +27,13 @@ fn a_full_disk_is_said_and_after_it_was_freed_nothing_is_lost() {
 fn a_file_that_does_not_fit_is_said_and_leaves_the_store_as_it_was() {
     let name = "full_disk::a_file_that_does_not_fit_is_said_and_leaves_the_store_as_it_was";
     on_a_small_disk(name, restore_and_free);
+}
+
+#[test]
+fn what_a_killed_process_has_filled_the_disk_with_is_cleared_and_all_stores_go_on() {
+    let name =
+        "full_disk::what_a_killed_process_has_filled_the_disk_with_is_cleared_and_all_stores_go_on";
+    on_a_small_disk(name, leave_and_start_again);
 }
 
 /// Lets the test `name` run `test` with a directory on a small disk, and a seed.
@@ -145,4 +155,34 @@ fn restore_and_free(dir: &Path, seed: u64) {
     }
     model.replay(&workload, position + 20);
     model.check(&*store);
+}
+
+fn leave_and_start_again(dir: &Path, seed: u64) {
+    let workload = Workload {
+        seed,
+        keys: 1_000,
+        value_bytes: 1_000,
+    };
+    let (data, shards) = (dir.join("data"), [0, 1].map(|n| ShardId::new("orders", n)));
+    let stores = RocksStores::open(&data, "orders", &OPTIONS).unwrap();
+    for shard in &shards {
+        let store = stores.open(shard).unwrap();
+        store.fill(&workload.changes(0)).unwrap();
+    }
+    let left = stores.path(&shards[1]).join(FILLING);
+    drop(stores);
+    let mut file = File::create(&left).unwrap();
+    for piece_bytes in [1 << 16, 1 << 12, 1] {
+        while file.write_all(&vec![1; piece_bytes]).is_ok() {}
+    }
+    drop(file);
+    let stores = RocksStores::open(&data, "orders", &OPTIONS).unwrap();
+    for shard in &shards {
+        let store = stores.open(shard).unwrap();
+        store.fill(&workload.changes(1)).unwrap();
+        let mut model = Model::default();
+        model.replay(&workload, 2);
+        model.check(&*store);
+    }
+    assert!(!left.exists());
 }
