@@ -16,6 +16,8 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::shape::Shape;
+
 /// The most that a decoder of ours takes memory for, whatever a length field in the data says: 64 MiB.
 pub const DECODE_LIMIT_BYTES: usize = 64 << 20;
 
@@ -43,6 +45,12 @@ pub trait Codec<T>: Send + Sync + 'static {
     fn format(&self) -> Format {
         Format::Own
     }
+
+    /// What the bytes mean by position alone, if they do: a table whose type has another shape than what it holds is refused.
+    /// None for codecs that write names, or read what older ones wrote. [`Shape::of`] finds it out.
+    fn shape(&self) -> Option<Shape> {
+        None
+    }
 }
 
 /// In what format a stored value is. Its number is the first byte.
@@ -63,6 +71,21 @@ pub enum Format {
     Ordered = 6,
     /// A codec of the app's own.
     Own = 7,
+}
+
+impl Format {
+    /// What it is called.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Bincode => "bincode",
+            Self::Json => "json",
+            Self::MessagePack => "messagepack",
+            Self::Utf8 => "utf8",
+            Self::Raw => "raw",
+            Self::Ordered => "ordered",
+            Self::Own => "own",
+        }
+    }
 }
 
 /// True if `value` begins as a stored value does.
@@ -127,6 +150,10 @@ impl<T: Serialize + DeserializeOwned> Codec<T> for Bincode {
 
     fn format(&self) -> Format {
         Format::Bincode
+    }
+
+    fn shape(&self) -> Option<Shape> {
+        Some(Shape::of::<T>())
     }
 }
 
@@ -221,6 +248,10 @@ impl<T: Serialize + DeserializeOwned> Codec<T> for Ordered {
     fn format(&self) -> Format {
         Format::Ordered
     }
+
+    fn shape(&self) -> Option<Shape> {
+        Some(Shape::of::<T>())
+    }
 }
 
 /// Bytes with zeros behind them: [`memcomparable`] panics where they end too early, but goes on with zeros to an end of
@@ -272,6 +303,10 @@ impl<T, C: Codec<T>> Codec<Option<T>> for Nullable<C> {
 
     fn format(&self) -> Format {
         self.0.format()
+    }
+
+    fn shape(&self) -> Option<Shape> {
+        self.0.shape()
     }
 }
 

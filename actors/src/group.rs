@@ -69,6 +69,7 @@ pub(crate) fn changelogs(group: &GroupSpec, names: &[Arc<str>]) -> Arc<[crate::t
     let changelog = |table: &GroupTable| crate::table::Changelog {
         topic: names[usize::from(table.changelog.0)].clone(),
         prefix: crate::table::table_prefix(&table.spec.name),
+        shape: Some(table.spec.reader.shape()),
     };
     group.tables.iter().map(changelog).collect()
 }

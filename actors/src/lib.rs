@@ -31,6 +31,7 @@ pub mod partitioner;
 pub mod patience;
 pub mod port;
 pub mod record;
+pub mod shape;
 pub mod shard;
 mod stage;
 pub mod stream;

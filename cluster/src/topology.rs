@@ -19,6 +19,9 @@ pub struct Topology {
     /// for example `agent count-orders` -> `orders by account, table order_count`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub parts: BTreeMap<String, String>,
+    /// How tables are written, where that is known: has to be equal for those of which both know it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tables: BTreeMap<String, String>,
 }
 
 /// One group of co-partitioned topics.
@@ -55,6 +58,10 @@ impl Topology {
             hash.line(&what);
             hash.line(&made_of);
         }
+        for (table, written) in &self.tables {
+            hash.line(table);
+            hash.line(written);
+        }
         Fingerprint(hash.0)
     }
 
@@ -75,6 +82,10 @@ impl Topology {
         }
         let only_there = there.keys().filter(|what| !here.contains_key(*what));
         found.extend(only_there.map(|what| format!("{what} is only there")));
+        found.extend(self.tables.iter().filter_map(|(table, here)| {
+            let there = other.tables.get(table).filter(|there| *there != here)?;
+            Some(format!("table {table} is {here} here and {there} there"))
+        }));
         found
     }
 
@@ -136,7 +147,7 @@ mod tests {
         };
         Topology {
             groups: [(GroupName::from("orders"), group)].into(),
-            parts: BTreeMap::new(),
+            ..Topology::default()
         }
     }
 
@@ -168,6 +179,27 @@ mod tests {
             .for_each(|group| group.standbys = 2);
         assert_eq!(here.differences(&there), [""; 0]);
         assert_eq!(here.fingerprint(), there.fingerprint());
+    }
+
+    #[test]
+    fn a_table_that_is_written_in_two_ways_is_a_mismatch_unless_one_of_them_is_not_known() {
+        let with = |written: &[&str]| {
+            let mut topology = orders(8, &["order_count"]);
+            let tables = written
+                .iter()
+                .map(|it| ("order_count".to_owned(), (*it).to_owned()));
+            topology.tables = tables.collect();
+            topology
+        };
+        let (narrow, wide, unknown) = (with(&["u32"]), with(&["u64"]), with(&[]));
+        assert_eq!(
+            narrow.differences(&wide),
+            ["table order_count is u32 here and u64 there"]
+        );
+        assert_ne!(narrow.fingerprint(), wide.fingerprint());
+        assert_eq!(narrow.differences(&narrow), [""; 0]);
+        assert_eq!(narrow.differences(&unknown), [""; 0]);
+        assert_eq!(unknown.differences(&narrow), [""; 0]);
     }
 
     #[test]

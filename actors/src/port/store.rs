@@ -157,6 +157,18 @@ pub enum StoreError {
         /// What the store said, and what to do.
         reason: String,
     },
+    /// The app has other types for a table than those that wrote it.
+    #[error(
+        "table {table} holds what the app cannot read: {change}. Nothing of it was used or changed. Go back to the types that \
+         wrote it (a field or variant that only has another name keeps the old one by `#[serde(rename)]`), or give the table \
+         another name, under which it begins empty"
+    )]
+    OtherShape {
+        /// The table.
+        table: String,
+        /// What differs.
+        change: String,
+    },
     /// Anything else.
     #[error("the store in {path} failed: {reason}")]
     Failed {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tanist_cluster::{Millis, Offset, ShardId};
 
 use super::{AgentIntake, Beside, Debut, Shard};
+use crate::group::GroupTable;
 use crate::port::{OffsetCommit, StateCommit, TopicId, TopicPartition};
 use crate::stage::{Stage, Target, fits};
 use crate::table::{INPUTS_KEY, Inputs, TableError};
@@ -114,6 +115,7 @@ impl Shard {
             agents: self.intakes.iter().map(progress).collect(),
             changelogs: sealed.changelogs.clone(),
             topics: sealed.topics.clone(),
+            table: None,
         }
     }
 
@@ -160,13 +162,13 @@ impl Shard {
                 self.check_sizes(stage, begin, &table.spec.name)?;
             }
             if stage.records.len() > begin {
-                self.seal_inputs(stage, target, inputs);
+                self.seal_inputs(stage, table, inputs);
                 changelogs.push((place, begin..stage.records.len()));
             }
         }
         if let ([], Some(first)) = (&changelogs[..], self.group.tables.first()) {
             let begin = stage.records.len();
-            self.seal_inputs(stage, self.target(first.changelog), inputs);
+            self.seal_inputs(stage, first, inputs);
             changelogs.push((0, begin..stage.records.len()));
         }
         let mut replay = replay
@@ -198,7 +200,9 @@ impl Shard {
         })
     }
 
-    fn seal_inputs(&self, stage: &mut Stage, target: Target, inputs: &mut Inputs) {
+    fn seal_inputs(&self, stage: &mut Stage, table: &GroupTable, inputs: &mut Inputs) {
+        let target = self.target(table.changelog);
+        inputs.table = Some(table.spec.reader.shape());
         if self.group.tables.len() > 1 {
             let topic = self.desk.topic_name(target.topic);
             inputs.changelogs.insert(topic, inputs.commit);

@@ -1,7 +1,8 @@
 //! [`TableDef`]: a table as the app declares it.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use super::TableShape;
 use crate::codec::{Bincode, Data, SharedCodec, default_table_key_codec};
 
 /// A table, declared once ([`crate::app`]-wide): what it is called and how its keys and values are written. An agent's
@@ -11,6 +12,7 @@ pub struct TableDef<K, V> {
     pub(crate) keys: SharedCodec<K>,
     pub(crate) values: SharedCodec<V>,
     pub(crate) config: Arc<Mutex<TableConfig>>,
+    shape: Arc<OnceLock<Arc<TableShape>>>,
 }
 
 impl<K, V> Clone for TableDef<K, V> {
@@ -20,6 +22,7 @@ impl<K, V> Clone for TableDef<K, V> {
             keys: self.keys.clone(),
             values: self.values.clone(),
             config: self.config.clone(),
+            shape: self.shape.clone(),
         }
     }
 }
@@ -47,7 +50,16 @@ impl<K: Data, V: Data> TableDef<K, V> {
                 standbys: 1,
                 in_memory: false,
             })),
+            shape: Arc::default(),
         }
+    }
+}
+
+impl<K: 'static, V: 'static> TableDef<K, V> {
+    /// How its keys and values are written, beyond the bytes; found out when it is first asked for.
+    pub(super) fn written_as(&self) -> Arc<TableShape> {
+        let find = || Arc::new(TableShape::new(&*self.keys, &*self.values));
+        self.shape.get_or_init(find).clone()
     }
 }
 
@@ -73,8 +85,9 @@ impl<K, V> TableDef<K, V> {
         self
     }
 
-    /// The version of the values' type, 1 unless set. Raise it when stored values could be misread; what is stored
-    /// under another version is then refused with an error that names both.
+    /// The version of the values' type, 1 unless set. Fields that differ are noticed without it ([`crate::shape`]). Raise it
+    /// when they are the same and mean something else; what is stored under another version is then refused with an error
+    /// that names both.
     #[must_use]
     pub fn version(self, version: u8) -> Self {
         self.lock().version = version;
@@ -93,6 +106,7 @@ impl<K, V> TableDef<K, V> {
     #[must_use]
     pub fn key_codec(mut self, codec: impl crate::codec::Codec<K>) -> Self {
         self.keys = Arc::new(codec);
+        self.shape = Arc::default();
         self
     }
 
@@ -100,6 +114,7 @@ impl<K, V> TableDef<K, V> {
     #[must_use]
     pub fn value_codec(mut self, codec: impl crate::codec::Codec<V>) -> Self {
         self.values = Arc::new(codec);
+        self.shape = Arc::default();
         self
     }
 }

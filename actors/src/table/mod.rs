@@ -10,6 +10,7 @@ mod query;
 mod replay;
 mod scan;
 mod scope;
+mod shape;
 #[cfg(test)]
 mod tests;
 
@@ -25,6 +26,7 @@ pub use replay::{
 };
 pub use scan::Scan;
 pub(crate) use scope::{Scope, Ticket};
+pub use shape::TableShape;
 
 use crate::codec::CodecError;
 use crate::port::StoreError;

@@ -7,13 +7,16 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::handle::decode_stored;
-use super::{TableDef, TableError, table_prefix};
+use super::{TableDef, TableError, TableShape, table_prefix};
 use crate::codec::{CodecError, Data};
 use crate::port::{KeyRange, Order, Store};
 
 /// Reads a table of any type for queries: by what it holds in stores, without the agents' cells, so that a query
 /// disturbs nobody and sees committed values only.
 pub trait TableReader: Send + Sync {
+    /// How keys and values are written.
+    fn shape(&self) -> Arc<TableShape>;
+
     /// The bytes of a key given as text: as it is for a table of strings, else as JSON.
     fn key(&self, text: &str) -> Result<Vec<u8>, TableError>;
 
@@ -54,6 +57,10 @@ pub struct TableEntry {
 }
 
 impl<K: Data + Hash + Eq + Clone, V: Data> TableReader for TableDef<K, V> {
+    fn shape(&self) -> Arc<TableShape> {
+        self.written_as()
+    }
+
     fn key(&self, text: &str) -> Result<Vec<u8>, TableError> {
         let codec_error = |error| TableError::Codec {
             table: self.name.clone(),

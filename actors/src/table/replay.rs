@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tanist_cluster::{Millis, Offset, ShardId};
 
+use super::TableShape;
 use crate::codec::is_known_format;
 use crate::port::{Changes, Store, StoreError, TopicUuid};
 use crate::tracker::Progress;
@@ -39,6 +40,9 @@ pub struct Inputs {
     /// Which topics the agents have read, where the broker says: the progress is none in a topic that was made anew.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub topics: BTreeMap<Arc<str>, TopicUuid>,
+    /// How the table is written in whose changelog this stands. None if an older version wrote it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub table: Option<Arc<TableShape>>,
 }
 
 fn is_unknown(born: &Millis) -> bool {
@@ -76,6 +80,9 @@ pub struct StoreState {
     /// The last commit that was seen in each changelog.
     #[serde(default)]
     pub commits: BTreeMap<Arc<str>, u64>,
+    /// How the table of each changelog is written, as its last commit has it.
+    #[serde(default)]
+    pub shapes: BTreeMap<Arc<str>, Arc<TableShape>>,
 }
 
 /// A changelog that lacks what was committed to it.
@@ -97,6 +104,7 @@ impl StoreState {
             inputs: Inputs::default(),
             changelogs: BTreeMap::new(),
             commits: BTreeMap::new(),
+            shapes: BTreeMap::new(),
             current_at: Millis::default(),
         }
     }
@@ -156,6 +164,22 @@ pub struct Changelog {
     pub topic: Arc<str>,
     /// The prefix of its table's keys in the store.
     pub prefix: Vec<u8>,
+    /// How the app writes the table, if what another wrote is to be refused.
+    pub shape: Option<Arc<TableShape>>,
+}
+
+impl Changelog {
+    /// Refuses what was written as `then`, if the app's types would read something else from it.
+    fn check(&self, then: &TableShape) -> Result<(), StoreError> {
+        let change = self.shape.as_ref().and_then(|now| now.change_since(then));
+        change.map_or(Ok(()), |change| {
+            let table = String::from_utf8_lossy(self.prefix.get(1..).unwrap_or_default());
+            Err(StoreError::OtherShape {
+                table: table.into_owned(),
+                change,
+            })
+        })
+    }
 }
 
 /// The prefix of a table's keys in a store: the name's length and the name, which is stable whatever other tables come
@@ -204,6 +228,14 @@ impl Replay {
         }
     }
 
+    /// Refuses a store with tables that the app would read otherwise than they were written.
+    pub(crate) fn check_shapes(&self) -> Result<(), StoreError> {
+        self.changelogs.iter().try_for_each(|changelog| {
+            let then = self.state.shapes.get(&changelog.topic);
+            then.map_or(Ok(()), |then| changelog.check(then))
+        })
+    }
+
     /// Takes in a record of the changelog at `changelog` in the list given to [`Replay::new`].
     pub fn record(
         &mut self,
@@ -211,7 +243,7 @@ impl Replay {
         key: &[u8],
         value: Option<&[u8]>,
     ) -> Result<(), StoreError> {
-        let Changelog { topic, prefix } = &self.changelogs[changelog];
+        let Changelog { topic, prefix, .. } = &self.changelogs[changelog];
         let Some(key) = unescape(key) else {
             return self.inputs(changelog, key, value);
         };
@@ -254,6 +286,12 @@ impl Replay {
                     self.state.shard
                 ),
             });
+        }
+        if let Some(table) = &inputs.table
+            && self.state.shapes.get(topic) != Some(table)
+        {
+            self.changelogs[changelog].check(table)?;
+            self.state.shapes.insert(topic.clone(), table.clone());
         }
         match self.state.commits.get_mut(topic) {
             Some(commit) => *commit = inputs.commit.max(*commit),

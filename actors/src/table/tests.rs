@@ -41,6 +41,7 @@ impl World {
         let changelog = Changelog {
             topic: "changelog".into(),
             prefix: table_prefix("counts"),
+            shape: None,
         };
         Self {
             scope,
@@ -279,6 +280,7 @@ fn keys_that_look_reserved_survive_the_changelog() {
         [Changelog {
             topic: "changelog".into(),
             prefix: vec![1, b't'],
+            shape: None,
         }]
         .into(),
         StoreState::new("app", &ShardId::new("g", 0)),
@@ -299,10 +301,56 @@ fn keys_that_look_reserved_survive_the_changelog() {
 }
 
 #[test]
+fn a_changelog_of_an_older_build_gets_the_shape_of_its_table_and_keeps_it() {
+    let shape = |values: &str| {
+        Some(Arc::new(TableShape {
+            keys: "utf8".into(),
+            values: values.into(),
+        }))
+    };
+    let (narrow, wide) = (shape("bincode u32"), shape("bincode u64"));
+    let changelog = Changelog {
+        topic: "changelog".into(),
+        prefix: table_prefix("counts"),
+        shape: narrow.clone(),
+    };
+    let state = StoreState::new("app", &ShardId::new("g", 0));
+    let mut replay = Replay::new([changelog.clone()].into(), state);
+    let mut commit = |table: &Option<Arc<TableShape>>| {
+        let table = table.clone();
+        let inputs = serde_json::to_vec(&Inputs {
+            table,
+            ..Inputs::default()
+        });
+        replay.record(0, INPUTS_KEY, Some(&inputs.unwrap()))
+    };
+    assert_eq!(commit(&None), Ok(()));
+    assert_eq!(commit(&narrow), Ok(()));
+    assert_eq!(commit(&None), Ok(()));
+    let refused = commit(&wide).unwrap_err().to_string();
+    assert!(
+        refused.starts_with(
+            "table counts holds what the app cannot read: its values were u64 then and u32 now."
+        ),
+        "{refused}"
+    );
+    assert_eq!(commit(&shape("bincode of a newer %kind")), Ok(()));
+    assert_eq!(commit(&narrow), Ok(()));
+    assert_eq!(replay.check_shapes(), Ok(()));
+    let state = replay.state().clone();
+    let later = Changelog {
+        shape: wide,
+        ..changelog
+    };
+    assert!(Replay::new([later].into(), state).check_shapes().is_err());
+}
+
+#[test]
 fn where_a_shard_has_several_changelogs_its_last_commit_counts_in_whatever_order_they_are_read() {
     let changelog = |topic: &str| Changelog {
         topic: topic.into(),
         prefix: table_prefix(topic),
+        shape: None,
     };
     for order in [[0, 1], [1, 0]] {
         let state = StoreState::new("app", &ShardId::new("g", 0));

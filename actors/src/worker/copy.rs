@@ -28,11 +28,13 @@ impl Worker {
         let store = self.open_store(shard, group).await?;
         let path = format!("the data directory, shard {shard}");
         let state = StoreState::load(&*store, &self.app, shard, &path)?;
+        let replay = Replay::new(changelogs(group, &self.desk.topics.names), state);
+        replay.check_shapes()?;
         Ok(ShardCopy {
             shard: shard.clone(),
             group: group.clone(),
             store,
-            replay: Replay::new(changelogs(group, &self.desk.topics.names), state),
+            replay,
         })
     }
 

@@ -297,9 +297,15 @@ impl App {
                 .collect();
             agents
         };
+        let written = |group: &GroupSpec| {
+            let tables = group.tables.iter().map(|table| &table.spec);
+            let written = tables.map(|it| (it.name.to_string(), it.reader.shape().to_string()));
+            written.collect::<Vec<_>>()
+        };
         Topology {
             groups: groups.iter().map(group).collect(),
             parts: groups.iter().flat_map(agent).collect(),
+            tables: groups.iter().flat_map(written).collect(),
         }
     }
 }

@@ -23,6 +23,7 @@ mod story;
 #[cfg(test)]
 mod tests;
 mod timeline;
+mod undeclared;
 mod watch;
 
 use std::sync::Arc;
@@ -296,6 +297,9 @@ impl Node {
         join.joined_at = parts.clock.now();
         // A disk may be slow, and a member beats from its `Join` on, or is taken for dead.
         let on_disk = stores::on_disk(parts.stores.clone(), parts.app.id(), &topology.groups).await;
+        if !again {
+            undeclared::say(parts, topology, &on_disk.changelogs).await;
+        }
         let admitted = admission::admit_and_join(join, parts, control, beats).await;
         let me = admitted.inspect_err(|error| {
             if let NodeError::Refused(refusal) = error {
@@ -311,7 +315,14 @@ impl Node {
         let text = format!("node {} {how} as member {me}", parts.name);
         parts.board.note(Note::new(kind, text).member(me));
         let joined = (join.clone(), me);
-        Ok(Life::new(parts, topology, control, beats, joined, on_disk))
+        Ok(Life::new(
+            parts,
+            topology,
+            control,
+            beats,
+            joined,
+            on_disk.positions,
+        ))
     }
 
     fn put_out(&self) {

@@ -1,6 +1,6 @@
 //! [`OpenStores`]: the stores of a node, and which of them are open: queries read them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tanist_actors::group::GroupSpec;
@@ -60,13 +60,22 @@ impl Stores for OpenStores {
 /// How far each copy is: the sum over its changelogs.
 pub(super) type Positions = BTreeMap<ShardId, Offset>;
 
+/// What is on a node's disk.
+#[derive(Default)]
+pub(super) struct OnDisk {
+    /// How far its copies are.
+    pub(super) positions: Positions,
+    /// All changelogs that the copies know.
+    pub(super) changelogs: BTreeSet<Arc<str>>,
+}
+
 /// The copies of the shards of `groups` on a node's disk. What cannot be read is left for whoever has to run it to
 /// complain about.
 pub(super) async fn on_disk(
     stores: Arc<dyn Stores>,
     app: &str,
     groups: &[Arc<GroupSpec>],
-) -> Positions {
+) -> OnDisk {
     let kept = groups.iter().filter(|group| !group.is_in_memory());
     let shards = kept.flat_map(|group| {
         let shard = |partition| ShardId::new(group.name.clone(), partition);
@@ -75,15 +84,21 @@ pub(super) async fn on_disk(
     let (shards, app): (Vec<ShardId>, String) = (shards.collect(), app.to_owned());
     let is_slow = stores.is_slow();
     let look = move || {
-        let there = shards.into_iter().filter(|shard| stores.exists(shard));
-        let position = |shard: ShardId| {
-            let store = stores.open(&shard).ok()?;
+        let mut found = OnDisk::default();
+        for shard in shards.into_iter().filter(|shard| stores.exists(shard)) {
+            let Ok(store) = stores.open(&shard) else {
+                continue;
+            };
             let path = format!("the data directory, shard {shard}");
-            let state = StoreState::load(&*store, &app, &shard, &path).ok()?;
+            let Ok(state) = StoreState::load(&*store, &app, &shard, &path) else {
+                continue;
+            };
             let sum = state.changelogs.values().map(|offset| offset.0).sum();
-            Some((shard, Offset(sum)))
-        };
-        there.filter_map(position).collect()
+            found.positions.insert(shard, Offset(sum));
+            found.changelogs.extend(state.changelogs.into_keys());
+            found.changelogs.extend(state.inputs.changelogs.into_keys());
+        }
+        found
     };
     if !is_slow {
         return look();

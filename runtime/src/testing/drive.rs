@@ -251,6 +251,15 @@ impl Driver {
         tanist_broker::Millis(self.now().0)
     }
 
+    pub(crate) fn deploy(&mut self, app: Arc<App>) {
+        assert_eq!(
+            app.id(),
+            self.app.id(),
+            "the id of an app is what it is known by"
+        );
+        self.app = app;
+    }
+
     pub(crate) fn app(&self) -> &App {
         &self.app
     }

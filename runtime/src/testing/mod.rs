@@ -172,6 +172,13 @@ impl TestApp {
         self.driver().start(&node.into());
     }
 
+    /// Nodes that start from now on run `app`, as after a new version of it was deployed. It has to have the same id.
+    pub fn deploy(&mut self, app: App) {
+        let app = Arc::new(app);
+        self.driver().deploy(app.clone());
+        self.app = app;
+    }
+
     /// Stops a node in an orderly way; how it ended.
     pub fn stop(&mut self, node: impl Into<NodeName>) -> Result<NodeExit, NodeError> {
         self.driver().stop(&node.into())

@@ -181,6 +181,7 @@ impl<'test> TestTable<'test> {
         let changelog = Changelog {
             topic: topic.clone(),
             prefix: table_prefix(self.name),
+            shape: None,
         };
         let state = StoreState::new(self.driver.app().id(), &ShardId::new("test", 0));
         let mut replay = Replay::new([changelog].into(), state);

@@ -7,6 +7,7 @@ mod overtaken;
 mod purging;
 mod quiet;
 mod refusals;
+mod shapes;
 mod stopping;
 mod stuck;
 

@@ -82,6 +82,7 @@ fn state(
     let changelogs = [Changelog {
         topic: changelog.topic.clone(),
         prefix: table_prefix("table"),
+        shape: None,
     }];
     StateCommit {
         replay: Replay::new(Arc::from(changelogs), state),

@@ -54,26 +54,35 @@ fn a_record_that_cannot_be_decoded_stops_its_shard_alone_and_is_not_skipped() {
     );
 }
 
-/// Sets the version of the value that the changelog has for `account`; its former one, and its partition.
-fn set_version(broker: &TestBroker, account: &str, version: u8) -> (u8, i32) {
+/// Writes the last record of `key` in the changelog again, changed; its partition.
+fn rewrite(broker: &TestBroker, key: &[u8], change: impl FnOnce(&mut Vec<u8>)) -> i32 {
     let mut found = None;
     read_committed(broker.bootstrap(), CHANGELOG, TIMEOUT, |record| {
-        if record.key() == Some(account.as_bytes()) {
+        if record.key() == Some(key) {
             let value = record.payload().unwrap_or_default().to_vec();
             found = Some((record.partition(), value));
         }
     })
     .expect("the changelog can be read");
-    let (partition, mut value) = found.expect("the account was counted");
-    // A byte for the codec, one for the version.
-    let former = std::mem::replace(&mut value[1], version);
+    let (partition, mut value) = found.expect("the changelog has the key");
+    change(&mut value);
     let producer = broker.producer();
     let record = BaseRecord::to(CHANGELOG)
         .partition(partition)
-        .key(account)
+        .key(key)
         .payload(&value);
     assert!(producer.send(record).is_ok());
     producer.flush(TIMEOUT).expect("the broker takes it");
+    partition
+}
+
+/// Sets the version of the value that the changelog has for `account`; its former one, and its partition.
+fn set_version(broker: &TestBroker, account: &str, version: u8) -> (u8, i32) {
+    let mut former = 0;
+    let partition = rewrite(broker, account.as_bytes(), |value| {
+        // A byte for the codec, one for the version.
+        former = std::mem::replace(&mut value[1], version);
+    });
     (former, partition)
 }
 
@@ -106,4 +115,31 @@ fn a_table_value_of_another_version_is_named_with_its_key_and_both_versions() {
     set_version(&broker, "b/ä 1", former);
     program.answer(&[CATCH_UP, &["--data-dir", "elsewhere"]].concat());
     assert_counted(&broker, 102);
+}
+
+#[test]
+fn a_table_of_another_type_is_refused_with_what_differs_and_queries_say_so() {
+    let (broker, program) = orders();
+    generate(&program, 100);
+    program.answer(CATCH_UP);
+    // As if the build that wrote it had had its fields in another order.
+    let partition = rewrite(&broker, b"\xfftanist.inputs", |marker| {
+        let text = String::from_utf8(std::mem::take(marker)).unwrap();
+        let changed = text.replace("{count: u64, total: f64}", "{total: f64, count: u64}");
+        assert_ne!(changed, text, "a commit tells of the table's type");
+        *marker = changed.into_bytes();
+    });
+
+    let mut worker = program.start(&["worker"]);
+    worker.until_logged("holds what the app cannot read");
+    let says = "table order_count holds what the app cannot read: its values were {total: f64, count: u64} then and {count: \
+                u64, total: f64} now.";
+    let shard = broken(&mut worker, &program);
+    assert_eq!(shard["shard"], format!("account-repartition/{partition}"));
+    let reason = shard["reason"].as_str().unwrap();
+    assert!(reason.starts_with(says), "{reason}");
+    let asked = program.run(&["scan", "order_count"]);
+    assert_eq!(asked.code, Some(1), "{asked:?}");
+    assert!(asked.stderr.contains(says), "{asked:?}");
+    worker.stop();
 }
