@@ -56,6 +56,7 @@ pub(super) async fn connect_beside(settings: &Settings) -> Result<Kafka> {
 /// A node that answers queries, and has not begun to work.
 pub(super) struct Launch {
     parts: NodeParts,
+    data: Arc<RocksStores>,
     contact: watch::Receiver<Contact>,
     broker_timeout: Option<Duration>,
     api: Arc<Api>,
@@ -66,8 +67,9 @@ pub(super) struct Launch {
 impl Launch {
     /// Takes hold of the data directory, and listens.
     pub(super) fn new(app: App, settings: &Settings) -> Result<Self> {
-        let stores = RocksStores::open(&settings.data_dir, app.id(), &settings.stores())?;
-        let stores = Arc::new(OpenStores::new(Arc::new(stores)));
+        let data = RocksStores::open(&settings.data_dir, app.id(), &settings.stores())?;
+        let data = Arc::new(data);
+        let stores = Arc::new(OpenStores::new(data.clone()));
         let kafka = connect(settings)?;
         let contact = kafka.contact();
         let clock: Arc<dyn Clock> = Arc::new(TokioClock::system());
@@ -117,6 +119,7 @@ impl Launch {
         };
         Ok(Self {
             parts,
+            data,
             contact,
             broker_timeout: settings.broker_timeout,
             api,
@@ -128,6 +131,11 @@ impl Launch {
     /// What it answers.
     pub(super) fn api(&self) -> &Arc<Api> {
         &self.api
+    }
+
+    /// What is in its data directory.
+    pub(super) fn data(&self) -> &Arc<RocksStores> {
+        &self.data
     }
 
     /// Where it answers.

@@ -9,8 +9,10 @@ use crate::http::{ClusterStatus, NodeStatus, PlanStatus};
 
 pub(super) const EXAMPLES: &str = "\
 Asks a node, which asks the others. Lag is the number of offsets between what is processed and the end of the input, or, of
-a standby, between its copy and the end of the changelog; `?` if nobody tells it. A rate is that of the last seconds since
-the shard has come; `-` just after that. Shards that are broken come before all else.
+a standby, between its copy and the end of the changelog; `?` if nobody tells it. `committed` is the offset up to which the
+active has committed each of its inputs; `changelog` is how far a node's copy of the tables is, the active's or a standby's. A
+rate is that of the last seconds since the shard has come; `-` just after that. What is processed is counted once for each
+step: behind `group_by`, records count again. Broken shards come before all else; who has died within an hour has a line.
 
 Examples:
   status

@@ -32,6 +32,7 @@ pub(super) const EXAMPLES: &str = "\
 Needs nothing: without --broker it brings its own, in memory, and what it held is gone in the end. Nodes are processes:
 kill, freeze, stop, start and add them by keys, or from another terminal (`kill n2`); `get`, `scan` and `status` ask
 them there, too. A node that ends by itself is shown with the last lines of its log, and stays down until it is started.
+`processed` counts a record once for each step: behind `group_by`, it counts again.
 
 Examples:
   up

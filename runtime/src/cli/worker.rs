@@ -1,8 +1,12 @@
 //! `worker`: a node.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use clap::Args;
 use serde_json::json;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use super::Session;
 use super::launch::{Launch, stopped};
@@ -11,6 +15,7 @@ use super::overdue;
 use crate::error::{Error, Result};
 use crate::http::Api;
 use crate::node::{NodeExit, Wish};
+use crate::store::{DataDirError, RocksStores};
 use crate::up::end_with;
 
 pub(super) const EXAMPLES: &str = "\
@@ -38,14 +43,52 @@ pub(super) async fn run(session: Session, args: WorkerArgs) -> Result<()> {
     }
     let launch = Launch::new(session.app, &session.settings)?;
     let api = launch.api().clone();
-    let watched = overdue::watch(&session.settings, session.wish.clone(), api.board.clone())?;
+    let (wish, gone) = while_there(launch.data().clone(), session.wish);
+    let watched = overdue::watch(&session.settings, wish.clone(), api.board.clone())?;
     let wish = match args.until_caught_up {
-        true => until_caught_up(session.wish),
-        false => session.wish,
+        true => until_caught_up(wish),
+        false => wish,
     };
-    let exit = launch.run(wish).await?;
+    let exit = launch.run(wish).await;
     drop(watched);
-    finish(session.output, &api, exit)
+    if gone.is_finished()
+        && let Ok(Some(gone)) = gone.await
+    {
+        return Err(gone.into());
+    }
+    finish(session.output, &api, exit?)
+}
+
+/// How often it is looked whether the data directory is still there.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// To stop when the session ends, or when the data directory is gone, which is the answer of the task then.
+fn while_there(
+    data: Arc<RocksStores>,
+    session: watch::Receiver<Wish>,
+) -> (watch::Receiver<Wish>, JoinHandle<Option<DataDirError>>) {
+    let (wish, wishes) = watch::channel(Wish::Run);
+    let gone = async move {
+        loop {
+            if let Err(gone) = data.check() {
+                return gone;
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    };
+    let task = tokio::spawn(async move {
+        let gone = tokio::select! {
+            () = stopped(session) => None,
+            gone = gone => Some(gone),
+        };
+        if let Some(gone) = &gone {
+            tracing::error!("{gone}");
+        }
+        // An error means that the node has ended by itself.
+        let _ = wish.send(Wish::Stop);
+        gone
+    });
+    (wishes, task)
 }
 
 /// The last word of a node.

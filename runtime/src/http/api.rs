@@ -47,6 +47,9 @@ pub(crate) struct Joined {
     tables: Tables,
 }
 
+/// The broker does not answer.
+struct Unanswered;
+
 impl Api {
     /// The app is put together.
     pub(crate) fn open(&self, topology: &AppTopology) {
@@ -62,17 +65,16 @@ impl Api {
     /// Looks at the counters now and then, for ever.
     pub(crate) async fn watch_rates(&self) -> Infallible {
         loop {
-            let records = self.board.shards().into_iter();
-            let sample = Sample {
-                at: self.clock.elapsed(),
-                commits: self.board.totals().commits,
-                records: records
-                    .filter(|line| line.state.is_at_work())
-                    .map(|line| (line.shard, line.records))
-                    .collect(),
-            };
-            self.rates().add(sample);
+            self.rates().add(self.sample());
             self.clock.sleep(PERIOD).await;
+        }
+    }
+
+    fn sample(&self) -> Sample {
+        Sample {
+            at: self.clock.elapsed(),
+            commits: self.board.totals().commits,
+            records: self.board.at_work(),
         }
     }
 
@@ -118,7 +120,9 @@ impl Api {
     pub(crate) async fn status(&self) -> NodeStatus {
         let reported = self.board.shards();
         let bounds = self.bounds(&reported).await;
-        let rates = self.rates();
+        let answers = bounds.is_ok();
+        let bounds = bounds.ok().flatten();
+        let rates = self.rates().until(self.sample());
         let joined = self.joined.get();
         let (view, me) = (self.board.view(), self.board.member());
         let shards = joined.iter().flat_map(|joined| &joined.shards);
@@ -141,7 +145,7 @@ impl Api {
             guarantee: self.guarantee,
             broker: BrokerStatus {
                 address: self.address.clone(),
-                reachable: *self.contact.borrow() != Contact::Lost,
+                reachable: answers,
             },
             commits: CommitStatus::new(&self.board.totals(), &rates),
             records: self.board.records(),
@@ -153,10 +157,11 @@ impl Api {
         }
     }
 
-    /// The ends of all inputs, if the broker tells them soon.
-    async fn bounds(&self, reported: &[ShardStatus]) -> Option<Bounds> {
+    /// The ends of all inputs, if the broker tells them; an error if it does not answer soon. One that stands still is not
+    /// lost as long as nothing has waited for it for long.
+    async fn bounds(&self, reported: &[ShardStatus]) -> Result<Option<Bounds>, Unanswered> {
         if *self.contact.borrow() == Contact::Lost {
-            return None;
+            return Err(Unanswered);
         }
         let inputs = reported.iter().flat_map(|status| {
             let topics = status.inputs.values().map(|input| input.topic.clone());
@@ -165,8 +170,10 @@ impl Api {
         let mut inputs: Vec<TopicPartition> = inputs.collect();
         inputs.sort();
         inputs.dedup();
-        let asked = tokio::time::timeout(ENDS_WITHIN, self.broker.offsets(&inputs)).await;
-        asked.ok()?.ok()
+        match tokio::time::timeout(ENDS_WITHIN, self.broker.offsets(&inputs)).await {
+            Ok(bounds) => Ok(bounds.ok()),
+            Err(_) => Err(Unanswered),
+        }
     }
 
     /// The app as it runs here; none before the node has joined.

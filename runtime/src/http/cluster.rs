@@ -12,7 +12,7 @@ use tanist_actors::shard::ShardState;
 use tanist_actors::worker::UnreadPartitions;
 use tanist_cluster::plan::Plan;
 use tanist_cluster::view::View;
-use tanist_cluster::{Epoch, MemberId, NodeName, ShardId};
+use tanist_cluster::{Epoch, MemberId, Millis, NodeName, ShardId};
 
 use super::Api;
 use super::rates::total;
@@ -24,6 +24,9 @@ const AT_ONCE: usize = 64;
 /// How many broken shards are named before the tables, in which all are.
 const MAX_NAMED: usize = 5;
 
+/// For how long it is told who has died.
+const TOLD_FOR_MS: i64 = 3600 * 1000;
+
 /// See the module.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ClusterStatus {
@@ -31,7 +34,7 @@ pub(crate) struct ClusterStatus {
     /// The current plan; none before the first.
     pub(crate) plan: Option<Epoch>,
     pub(crate) broker: BrokerStatus,
-    /// Records handled by the shards where they are now.
+    /// Records handled by these nodes, each since its process started.
     pub(crate) records: u64,
     pub(crate) records_per_second: Option<f64>,
     /// Shards that are broken and at work nowhere: their input waits.
@@ -44,6 +47,9 @@ pub(crate) struct ClusterStatus {
     pub(crate) unread: BTreeMap<Arc<str>, UnreadPartitions>,
     /// In the order in which they joined.
     pub(crate) nodes: Vec<NodeLine>,
+    /// Who has died lately and is not back, as far as the node that is asked was there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) dead: Vec<Death>,
     /// Sorted; the active of each comes first.
     pub(crate) shards: Vec<PlacedShard>,
 }
@@ -122,7 +128,10 @@ impl Api {
             http: joined.and_then(|join| join.http.clone()),
             answer: Ok(me.clone()),
         });
-        ClusterStatus::of(&view, me, asked)
+        let since = Millis(self.clock.now().0 - TOLD_FOR_MS);
+        let mut dead = self.board.deaths();
+        dead.retain(|death| death.at_ms >= since);
+        ClusterStatus::of(&view, me, asked, dead)
     }
 
     async fn ask_status(self: &Arc<Self>, view: Arc<View>, id: MemberId) -> Option<Asked> {
@@ -152,7 +161,8 @@ impl Api {
 }
 
 impl ClusterStatus {
-    fn of(view: &View, me: NodeStatus, mut asked: Vec<Asked>) -> Self {
+    fn of(view: &View, me: NodeStatus, mut asked: Vec<Asked>, mut dead: Vec<Death>) -> Self {
+        dead.retain(|death| asked.iter().all(|asked| asked.node != death.node));
         asked.sort_by_key(|asked| (asked.member.is_none(), asked.member));
         let all_answer = asked.iter().all(|asked| asked.answer.is_ok());
         let (mut nodes, mut shards) = (Vec::new(), Vec::new());
@@ -197,6 +207,7 @@ impl ClusterStatus {
             lag_records: lag.filter(|_| all_answer),
             unread,
             nodes,
+            dead,
             shards,
         }
     }
@@ -249,7 +260,7 @@ impl fmt::Display for ClusterStatus {
         writeln!(f, "app {}, {plan}; broker {broker}{contact}", self.app)?;
         writeln!(
             f,
-            "{} records processed, {} a second, lag {}\n",
+            "{} records processed since these nodes started, {} a second, lag {}\n",
             self.records,
             rate(self.records_per_second),
             known(self.lag_records)
@@ -287,7 +298,9 @@ impl ClusterStatus {
     }
 
     fn node_width(&self) -> usize {
-        let names = self.nodes.iter().map(|node| node.node.as_str().len());
+        let dead = self.dead.iter().map(|death| &death.node);
+        let names = self.nodes.iter().map(|node| &node.node).chain(dead);
+        let names = names.map(|name| name.as_str().len());
         names.max().unwrap_or(0).max("node".len())
     }
 
@@ -330,6 +343,16 @@ impl ClusterStatus {
                 )?,
             }
         }
+        for death in &self.dead {
+            let fate = death.fate();
+            writeln!(
+                f,
+                "{:width$}  {:>6}  {none:>6}  {none:>7}  {none:>10}  {none:>8}  {none:>9}  dead: {fate}",
+                death.node,
+                death.member,
+                none = "-"
+            )?;
+        }
         Ok(())
     }
 
@@ -339,8 +362,10 @@ impl ClusterStatus {
         let shard_width = names.max().unwrap_or(0).max("shard".len());
         write!(
             f,
-            "\n{:shard_width$}  {:width$}  role     {:>10}  {:>8}  {:>12}  state",
-            "shard", "node", "records/s", "lag", "position"
+            "\n{:shard_width$}  {:width$}  {}",
+            "shard",
+            "node",
+            ShardLine::headings()
         )?;
         for PlacedShard { node, line } in &self.shards {
             write!(
@@ -386,7 +411,7 @@ mod tests {
             }
         });
         let me = examples::status("n1", Vec::new());
-        ClusterStatus::of(&View::default(), me, asked.into())
+        ClusterStatus::of(&View::default(), me, asked.into(), Vec::new())
     }
 
     #[test]
@@ -411,6 +436,49 @@ mod tests {
     }
 
     #[test]
+    fn who_has_died_is_a_line_until_a_node_of_its_name_is_back() {
+        let death = Death {
+            member: MemberId(1),
+            node: "n2".into(),
+            at_ms: Millis(3_723_000),
+            epoch: Epoch(4),
+            heirs: [("n1".into(), 3)].into(),
+        };
+        let told = |node: &str| {
+            let asked = Asked {
+                node: node.into(),
+                member: Some(MemberId(7)),
+                http: None,
+                answer: Ok(examples::status(node, Vec::new())),
+            };
+            let me = examples::status(node, Vec::new());
+            ClusterStatus::of(&View::default(), me, vec![asked], vec![death.clone()]).to_string()
+        };
+        let fate = "dead: put out by plan 4 at 01:02:03 UTC; its shards went to n1 (3)";
+        let text = told("n1");
+        let line = text.lines().find(|line| line.starts_with("n2 "));
+        assert!(line.is_some_and(|line| line.ends_with(fate)), "{text}");
+        assert!(!told("n2").contains("dead"), "{}", told("n2"));
+    }
+
+    #[test]
+    fn a_column_means_the_same_for_every_role() {
+        let line = |role| {
+            let mut line = examples::line(ShardId::new("orders", 0), role, None);
+            line.copy = Some(tanist_cluster::heartbeat::Copy {
+                position: tanist_cluster::Offset(77),
+                lag_records: 0,
+            });
+            line.figures()
+        };
+        let column = |line: &str, end: usize| line[..end].rsplit(' ').next().map(str::to_owned);
+        let end = ShardLine::headings().find("changelog").unwrap() + "changelog".len();
+        for role in [Role::Active, Role::Standby] {
+            assert_eq!(column(&line(role), end).as_deref(), Some("77"));
+        }
+    }
+
+    #[test]
     fn partitions_that_nobody_reads_are_told_by_whichever_node_has_noticed() {
         let noticed = |unread| {
             let mut status = examples::status("n2", Vec::new());
@@ -422,7 +490,7 @@ mod tests {
                 answer: Ok(status),
             };
             let me = examples::status("n1", Vec::new());
-            ClusterStatus::of(&View::default(), me, vec![asked])
+            ClusterStatus::of(&View::default(), me, vec![asked], Vec::new())
         };
         let unread = UnreadPartitions {
             read: 8,

@@ -28,7 +28,7 @@ pub(crate) struct NodeStatus {
     pub(crate) guarantee: Guarantee,
     pub(crate) broker: BrokerStatus,
     pub(crate) commits: CommitStatus,
-    /// Records handled by the shards that are here now.
+    /// Records handled since the process started.
     pub(crate) records: u64,
     /// As far as it is known of the shards; none if of none.
     pub(crate) records_per_second: Option<f64>,
@@ -180,21 +180,28 @@ impl ShardLine {
         }
     }
 
+    /// What its columns are called.
+    pub(crate) fn headings() -> String {
+        let (rate, lag, committed, changelog) = ("records/s", "lag", "committed", "changelog");
+        format!("role     {rate:>10}  {lag:>8}  {committed:>12}  {changelog:>10}  state")
+    }
+
     /// Its columns in a table for people, after its name.
     pub(crate) fn figures(&self) -> String {
-        let inputs = self.inputs.iter().map(|input| input.committed);
-        let positions: Vec<String> = match self.role {
-            Role::Active => inputs.map(|it| it.to_string()).collect(),
-            _ => self.copy.iter().map(|it| it.position.to_string()).collect(),
-        };
+        let committed = self.inputs.iter().map(|input| input.committed.to_string());
+        let committed = committed.collect::<Vec<_>>().join(" ");
+        let committed = Some(committed).filter(|it| !it.is_empty());
+        let changelog = self.copy.map(|copy| copy.position.to_string());
+        let or_none = |figure: Option<String>| figure.unwrap_or_else(|| "-".to_owned());
         let state = self.state.as_ref();
         let state = state.map_or_else(|| "waiting".to_owned(), ToString::to_string);
         format!(
-            "{:7}  {:>10}  {:>8}  {:>12}  {state}",
+            "{:7}  {:>10}  {:>8}  {:>12}  {:>10}  {state}",
             self.role,
             rate(self.records_per_second),
             known(self.lag_records),
-            positions.join(" "),
+            or_none(committed),
+            or_none(changelog),
         )
     }
 }
@@ -247,7 +254,7 @@ impl fmt::Display for NodeStatus {
         let commits = &self.commits;
         writeln!(
             f,
-            "{} records processed, {} a second, lag {}; {} commits, {} a second, {} ms each (longest {} ms)\n",
+            "{} records processed since it started, {} a second, lag {}; {} commits, {} a second, {} ms each (longest {} ms)\n",
             self.records,
             rate(self.records_per_second),
             known(self.lag_records),
@@ -258,11 +265,7 @@ impl fmt::Display for NodeStatus {
         )?;
         let width = self.shards.iter().map(|line| line.shard.to_string().len());
         let width = width.max().unwrap_or(0).max("shard".len());
-        write!(
-            f,
-            "{:width$}  role     {:>10}  {:>8}  {:>12}  state",
-            "shard", "records/s", "lag", "position"
-        )?;
+        write!(f, "{:width$}  {}", "shard", ShardLine::headings())?;
         for line in &self.shards {
             write!(f, "\n{:width$}  {}", line.shard, line.figures())?;
         }

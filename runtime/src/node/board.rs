@@ -37,9 +37,21 @@ pub struct CommitTotals {
     pub longest: Duration,
 }
 
+/// What a shard has done since it is at work here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Work {
+    /// By the node's clock.
+    pub(crate) since: Duration,
+    pub(crate) records: u64,
+}
+
 #[derive(Debug, Default)]
 struct Entries {
     shards: BTreeMap<ShardId, ShardStatus>,
+    /// Since when those that are at work are so.
+    since: BTreeMap<ShardId, Duration>,
+    /// Records of shards that have gone, or begun anew.
+    past_records: u64,
     totals: CommitTotals,
     written: BTreeSet<Arc<str>>,
     unread: BTreeMap<Arc<str>, UnreadPartitions>,
@@ -129,10 +141,21 @@ impl Board {
         overdue.map(|silent| silent.reason.clone())
     }
 
-    /// Records handled by the shards that are here, since they came.
+    /// Records handled since the process started.
     pub fn records(&self) -> u64 {
         let entries = self.entries();
-        entries.shards.values().map(|shard| shard.records).sum()
+        let here = entries.shards.values().map(|shard| shard.records);
+        entries.past_records + here.sum::<u64>()
+    }
+
+    /// The shards that are at work here.
+    pub(crate) fn at_work(&self) -> BTreeMap<ShardId, Work> {
+        let entries = self.entries();
+        let work = |(shard, since): (&ShardId, &Duration)| {
+            let (since, records) = (*since, entries.shards.get(shard)?.records);
+            Some((shard.clone(), Work { since, records }))
+        };
+        entries.since.iter().filter_map(work).collect()
     }
 
     /// Commits since the start.
@@ -232,7 +255,9 @@ impl Board {
     pub(super) fn clear(&self) {
         let mut entries = self.entries();
         entries.sure_until = Duration::ZERO;
-        entries.shards.clear();
+        let gone = std::mem::take(&mut entries.shards);
+        entries.past_records += gone.values().map(|shard| shard.records).sum::<u64>();
+        entries.since.clear();
         entries.releases.clear();
         entries.begun.clear();
         entries.others.clear();
@@ -292,12 +317,31 @@ fn replica(status: &ShardStatus) -> Replica {
 
 impl Reports for Board {
     fn shard(&self, status: ShardStatus) {
-        self.entries().shards.insert(status.shard.clone(), status);
+        let now = self.clock.elapsed();
+        let mut entries = self.entries();
+        let before = entries.shards.get(&status.shard);
+        let before = before.map_or(0, |before| before.records);
+        let began_anew = status.records < before;
+        if began_anew {
+            entries.past_records += before;
+        }
+        if began_anew || !status.state.is_at_work() {
+            entries.since.remove(&status.shard);
+        }
+        if status.state.is_at_work() {
+            entries.since.entry(status.shard.clone()).or_insert(now);
+        }
+        entries.shards.insert(status.shard.clone(), status);
+        drop(entries);
         self.changed();
     }
 
     fn gone(&self, shard: &ShardId) {
-        self.entries().shards.remove(shard);
+        let mut entries = self.entries();
+        entries.since.remove(shard);
+        let gone = entries.shards.remove(shard);
+        entries.past_records += gone.map_or(0, |gone| gone.records);
+        drop(entries);
         self.changed();
     }
 
@@ -399,5 +443,30 @@ mod tests {
         board.silent(WorkerIndex(0), None);
         assert!(shown().eq(states.clone()));
         assert_eq!((board.blocked(), board.overdue()), (None, None));
+    }
+
+    #[test]
+    fn what_a_node_has_processed_is_counted_on_when_its_shards_go_and_come() {
+        let board = Board::new("n1".into(), Arc::new(TokioClock::system()));
+        let shard = ShardId::new("orders", 0);
+        let report = |state: ShardState, records| {
+            board.shard(ShardStatus {
+                shard: shard.clone(),
+                state,
+                inputs: BTreeMap::new(),
+                records,
+                copy: None,
+            });
+            let work = board.at_work().get(&shard).map(|work| work.records);
+            (board.records(), work)
+        };
+        assert_eq!(report(ShardState::Running, 7), (7, Some(7)));
+        assert_eq!(report(ShardState::Standby, 0), (7, None));
+        assert_eq!(report(ShardState::Running, 2), (9, Some(2)));
+        board.gone(&shard);
+        assert_eq!((board.records(), board.at_work().len()), (9, 0));
+        assert_eq!(report(ShardState::Running, 1), (10, Some(1)));
+        board.clear();
+        assert_eq!((board.records(), board.at_work().len()), (10, 0));
     }
 }

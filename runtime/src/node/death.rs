@@ -60,21 +60,25 @@ impl Death {
     }
 }
 
-impl fmt::Display for Death {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (node, member, epoch, at) =
-            (&self.node, self.member, self.epoch, time_of_day(self.at_ms));
-        write!(
-            f,
-            "dead: {node} (member {member}), put out by plan {epoch} at {at} UTC"
-        )?;
+impl Death {
+    /// By what and when it was put out, and who has its shards.
+    pub(crate) fn fate(&self) -> String {
         let heirs = self.heirs.iter();
         let heirs: Vec<String> = heirs
             .map(|(node, shards)| format!("{node} ({shards})"))
             .collect();
-        match heirs.is_empty() {
-            true => f.write_str("; it had no shards"),
-            false => write!(f, "; its shards went to {}", heirs.join(", ")),
-        }
+        let shards = match heirs.is_empty() {
+            true => "it had no shards".to_owned(),
+            false => format!("its shards went to {}", heirs.join(", ")),
+        };
+        let (epoch, at) = (self.epoch, time_of_day(self.at_ms));
+        format!("put out by plan {epoch} at {at} UTC; {shards}")
+    }
+}
+
+impl fmt::Display for Death {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let fate = self.fate();
+        write!(f, "dead: {} (member {}), {fate}", self.node, self.member)
     }
 }

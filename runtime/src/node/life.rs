@@ -189,7 +189,8 @@ impl<'n> Life<'n> {
         let tick = self.beat_at.saturating_sub(self.parts.clock.elapsed());
         Ok(tokio::select! {
             biased;
-            wish = next_wish(wish) => Happened::Wished(wish),
+            // Who is stopping has no other wish; nor is there always somebody left who could have one.
+            wish = next_wish(wish), if matches!(self.stop, Stop::No) => Happened::Wished(wish),
             read = self.control.changed() => Happened::Read(read?),
             record = self.parts.board.released() => Happened::Released(record),
             gone = self.watch.next() => Happened::Gone(gone),

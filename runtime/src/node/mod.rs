@@ -39,6 +39,7 @@ use tanist_cluster::{NodeName, ShardId};
 use tokio::sync::watch as tokio_watch;
 use uuid::Uuid;
 
+pub(crate) use board::Work;
 pub use board::{Board, CommitTotals};
 pub use control::ControlError;
 pub use death::Death;

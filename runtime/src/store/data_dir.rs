@@ -8,6 +8,7 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -51,6 +52,15 @@ pub enum DataDirError {
         /// What was found.
         reason: String,
     },
+    /// It is not there any more, or another is in its place.
+    #[error(
+        "the data directory {path} was deleted or moved away while the node ran, so it ends; nothing is lost: start it \
+         again, and its tables are rebuilt from their changelogs"
+    )]
+    Gone {
+        /// The directory.
+        path: PathBuf,
+    },
     /// The system refuses.
     #[error("cannot use the data directory: {action} {path}: {error}")]
     Io {
@@ -86,7 +96,7 @@ impl std::fmt::Display for Holder {
 pub(crate) struct DataDir {
     path: PathBuf,
     /// The lock ends with the file, so also when the process is killed.
-    _lock: File,
+    lock: File,
 }
 
 /// What [`APP_FILE`] holds.
@@ -97,6 +107,7 @@ struct Identity {
 }
 
 const LOCK_FILE: &str = "lock";
+const SHARDS: &str = "shards";
 const APP_FILE: &str = "app.json";
 /// To be raised when a version could not read what an older one has written.
 const LAYOUT: u32 = 1;
@@ -105,7 +116,7 @@ impl DataDir {
     /// Makes the directory if there is none, and takes hold of it, for the stores of a node.
     pub(super) fn open(path: &Path, app: &str) -> Result<Self, DataDirError> {
         let dir = Self::hold(path, app)?;
-        create_dir(&dir.path.join("shards"))?;
+        create_dir(&dir.path.join(SHARDS))?;
         dir.clear_up();
         Ok(dir)
     }
@@ -126,7 +137,7 @@ impl DataDir {
         let lock = lock(path)?;
         let dir = Self {
             path: path.to_owned(),
-            _lock: lock,
+            lock,
         };
         dir.check_app(app)?;
         Ok(dir)
@@ -136,7 +147,23 @@ impl DataDir {
     pub(super) fn shard(&self, shard: &ShardId) -> PathBuf {
         let group = escape(shard.group.as_str());
         let name = format!("{group}-{}", shard.partition);
-        self.path.join("shards").join(name)
+        self.path.join(SHARDS).join(name)
+    }
+
+    /// An error if its files are not there any more, or not ours. What cannot be seen just now may be there.
+    pub(super) fn check(&self) -> Result<(), DataDirError> {
+        let is_missing = |path: &Path| matches!(path.try_exists(), Ok(false));
+        let lock = self.path.join(LOCK_FILE);
+        let is_ours = match (fs::metadata(&lock), self.lock.metadata()) {
+            (Ok(found), Ok(ours)) => (found.dev(), found.ino()) == (ours.dev(), ours.ino()),
+            _ => !is_missing(&lock),
+        };
+        match is_ours && !is_missing(&self.path.join(SHARDS)) {
+            true => Ok(()),
+            false => Err(DataDirError::Gone {
+                path: self.path.clone(),
+            }),
+        }
     }
 
     fn check_app(&self, app: &str) -> Result<(), DataDirError> {
@@ -305,6 +332,33 @@ mod tests {
             path.display()
         );
         assert!(error.starts_with(&expected), "{error}");
+    }
+
+    #[test]
+    fn a_data_directory_that_was_taken_away_or_exchanged_is_noticed() {
+        let held = |path: &Path| DataDir::open(path, "orders").unwrap();
+        let take_away: [fn(&Path); 4] = [
+            |path| fs::remove_dir_all(path).unwrap(),
+            |path| fs::remove_dir_all(path.join(SHARDS)).unwrap(),
+            |path| fs::rename(path, path.with_extension("old")).unwrap(),
+            |path| {
+                fs::rename(path, path.with_extension("old")).unwrap();
+                drop(DataDir::open(path, "orders").unwrap());
+            },
+        ];
+        for take_away in take_away {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("data");
+            let held = held(&path);
+            held.check().unwrap();
+            take_away(&path);
+            let error = held.check().unwrap_err().to_string();
+            let expected = format!(
+                "the data directory {} was deleted or moved away",
+                path.display()
+            );
+            assert!(error.starts_with(&expected), "{error}");
+        }
     }
 
     #[test]

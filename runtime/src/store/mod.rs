@@ -38,6 +38,11 @@ impl RocksStores {
         Ok(Self { node })
     }
 
+    /// An error if the data directory was taken away.
+    pub fn check(&self) -> Result<(), DataDirError> {
+        self.node.dir.check()
+    }
+
     /// The directory of the store of `shard`, for messages.
     pub fn path(&self, shard: &ShardId) -> PathBuf {
         self.node.dir.shard(shard)

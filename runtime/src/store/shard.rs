@@ -26,7 +26,7 @@ pub(super) const FILLING: &str = "filling.sorted";
 /// was applied: a batch goes into one write buffer, and write buffers become files in the order in which they were
 /// filled, before any file that is taken over whole.
 pub(super) struct RocksStore {
-    pub(super) db: DB,
+    pub(super) db: Arc<DB>,
     pub(super) path: PathBuf,
     pub(super) node: Arc<Node>,
     options: Options,
@@ -44,7 +44,7 @@ impl RocksStore {
         let mut write_options = WriteOptions::default();
         write_options.disable_wal(true);
         Ok(Self {
-            db,
+            db: Arc::new(db),
             path,
             node: node.clone(),
             options,
@@ -183,6 +183,11 @@ impl Store for RocksStore {
 
 impl Drop for RocksStore {
     fn drop(&mut self) {
+        if self.node.dir.check().is_err() {
+            // There is nothing left to close: RocksDB would look for its files, for a second, and tell of each. The node ends.
+            std::mem::forget(self.db.clone());
+            return;
+        }
         // Writes the write buffer to a file, so that the next start has nothing to read again.
         self.db.cancel_all_background_work(true);
     }

@@ -179,6 +179,8 @@ impl Host {
     }
 
     fn ended(&mut self, ended: Ended) {
+        // It may be why.
+        self.look_at_dir();
         self.watches.remove(&ended.node);
         for outcome in self.ending.remove(&ended.node).unwrap_or_default() {
             // Who asked may have given up.
@@ -279,8 +281,7 @@ impl Host {
         if self.has_dir && !self.cluster.has_dir() {
             self.has_dir = false;
             let text = format!(
-                "{} was deleted or moved away: nodes fail when they write there, and other terminals do not find this \
-                 cluster any more; end it (Ctrl-C), and start it anew",
+                "{} was deleted or moved away: the nodes end when they notice; start it anew",
                 self.cluster.dir().display()
             );
             self.notice(&text);
@@ -314,7 +315,12 @@ impl Host {
 
     /// The ends of nodes that nobody had ordered, as an error; none if there were none.
     pub(crate) fn surprise(&self) -> Option<Error> {
-        let all: Vec<&str> = self.surprises.values().map(|text| &**text).collect();
+        let gone = (!self.has_dir).then(|| {
+            let dir = self.cluster.dir().display();
+            format!("{dir} was deleted or moved away while the nodes ran; start it anew")
+        });
+        let surprises = self.surprises.values().cloned();
+        let all: Vec<String> = gone.into_iter().chain(surprises).collect();
         (!all.is_empty()).then(|| Error::Failed(all.join("\n")))
     }
 

@@ -56,6 +56,21 @@ fn a_node_waits_for_its_broker_and_begins_when_it_comes() {
 }
 
 #[test]
+fn a_broker_that_stands_still_is_one_that_does_not_answer() {
+    let (broker, program) = orders();
+    let worker = program.worker(&[]);
+    broker.inner().pause();
+    let status = program.answer(&["status"]);
+    assert!(status.contains(", which does not answer"), "{status}");
+    assert_eq!(
+        program.json(&["status"])["lag_records"],
+        serde_json::Value::Null
+    );
+    broker.inner().resume();
+    drop(worker);
+}
+
+#[test]
 fn a_node_that_waits_for_its_broker_can_be_stopped() {
     let mut worker = Program::new(ORDERS, &nowhere()).start(&["worker"]);
     worker.until_logged("no Kafka broker answers; waiting for one");
@@ -105,7 +120,7 @@ fn the_embedded_broker_is_a_program_too() {
     program.answer(&["generate", "--rate", "0", "--records", "10"]);
     assert_eq!(program.json(CATCH_UP)["records"], 20);
     let taken = program.run(&["broker", "--listen", &address]);
-    assert_eq!(taken.code, Some(1));
+    assert_eq!(taken.code, Some(2));
     assert!(taken.stderr.contains("choose another address"), "{taken:?}");
     assert_eq!(broker.interrupt().code, Some(0));
 }

@@ -1,8 +1,10 @@
 //! Data directories that are in use, or not this app's.
 
+use std::fs;
+
 use tanist_broker::{ApiKey, Fault, FaultRule};
 
-use super::{HELLO, generate, orders};
+use super::{CATCH_UP, HELLO, assert_counted, generate, orders};
 
 #[test]
 fn two_processes_on_one_data_directory_are_one_too_many() {
@@ -28,6 +30,26 @@ fn a_data_directory_of_another_app_is_refused() {
             .contains("data belongs to app `orders`, not to `hello`"),
         "{ended:?}"
     );
+}
+
+#[test]
+fn a_node_whose_data_directory_is_taken_away_says_so_and_ends_and_nothing_is_lost() {
+    let (broker, program) = orders();
+    let mut worker = program.worker(&[]);
+    generate(&program, 500);
+    worker.until("some are counted", |_| {
+        (program.json(&["status"])["records"].as_u64() > Some(0)).then_some(())
+    });
+    fs::remove_dir_all(program.folder().join(".tanist")).unwrap();
+    let log = worker.expect_end(2);
+    let says =
+        "error: the data directory .tanist/orders was deleted or moved away while the node ran";
+    assert!(log.contains(says), "{log}");
+    assert!(log.contains("left"), "it hands its shards over: {log}");
+    assert!(!log.contains("store="), "RocksDB has nothing to say: {log}");
+    generate(&program, 500);
+    program.answer(CATCH_UP);
+    assert_counted(&broker, 1000);
 }
 
 #[test]

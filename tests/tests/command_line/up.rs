@@ -164,6 +164,10 @@ fn the_shards_of_a_node_that_is_killed_or_frozen_go_on_elsewhere_and_nothing_is_
             .find(|line| line.starts_with("dead: n2 (member "));
         let death = death.unwrap_or_else(|| panic!("who died in:\n{plan}"));
         assert!(death.contains("; its shards went to n"), "{death}");
+        let table = program.answer(&["status"]);
+        let mut lines = table.lines().filter(|line| line.starts_with("n2 "));
+        let line = lines.find(|line| line.contains("  dead: put out by plan "));
+        assert!(line.is_some(), "who died in:\n{table}");
         program.answer(&[after, "n2"]);
     }
     let ended = up.interrupt();
