@@ -385,6 +385,12 @@ impl Shard {
         Desk::lane(&self.desk)
     }
 
+    /// Whether records were finished that no commit has succeeded with.
+    fn has_uncommitted(&self) -> bool {
+        let is_in_flight = *self.committed.borrow() != positions(&self.sealed.borrow());
+        is_in_flight || self.unsealed_records.get() > 0 || !self.outputs.borrow().is_empty()
+    }
+
     /// What the last successful commit contains.
     fn committed_inputs(&self) -> BTreeMap<String, Offset> {
         self.committed.borrow().clone()

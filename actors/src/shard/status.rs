@@ -110,6 +110,9 @@ pub struct ShardStatus {
     pub inputs: BTreeMap<String, InputStatus>,
     /// Records handled since it became active here.
     pub records: u64,
+    /// Some of them, or what they have come to, no commit has succeeded with yet.
+    #[serde(default)]
+    pub uncommitted: bool,
     /// How far its store is: the sum over its changelogs. None while that is not known, or if it has no tables.
     pub copy: Option<Copy>,
 }
@@ -122,6 +125,7 @@ impl ShardStatus {
             state,
             inputs: BTreeMap::new(),
             records: 0,
+            uncommitted: false,
             copy: None,
         }
     }
@@ -144,6 +148,7 @@ impl Shard {
             state: self.state.borrow().clone(),
             inputs: inputs.collect(),
             records: self.records.get(),
+            uncommitted: self.has_uncommitted(),
             copy: self.stored.get().map(|position| Copy {
                 position,
                 lag_records: 0,

@@ -171,7 +171,7 @@ impl Course {
             "draining",
             "until what was sent is processed and committed",
         );
-        self.host.view.restart_rounds();
+        self.host.begin_draining();
         let is_over = |host: &Host| host.view.is_drained() || host.view.hindrance().is_some();
         let beside = async {
             tokio::select! {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tanist_actors::port::{Broker, Clock, TopicPartition};
 use tanist_actors::shard::{ShardState, ShardStatus};
 use tanist_actors::worker::Guarantee;
-use tanist_cluster::{NodeName, ShardId};
+use tanist_cluster::{NodeName, Offset, ShardId};
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -119,7 +119,7 @@ impl Api {
     /// The status of the node.
     pub(crate) async fn status(&self) -> NodeStatus {
         let reported = self.board.shards();
-        let bounds = self.bounds(&reported).await;
+        let (bounds, settled) = tokio::join!(self.bounds(&reported), self.settled());
         let answers = bounds.is_ok();
         let bounds = bounds.ok().flatten();
         let rates = self.rates().until(self.sample());
@@ -152,6 +152,7 @@ impl Api {
             records_per_second: rates.records(),
             // What waits in partitions that nobody reads, nobody knows.
             lag_records: lag_records.filter(|_| unread.is_empty()),
+            settled,
             shards,
             unread,
         }
@@ -174,6 +175,36 @@ impl Api {
             Ok(bounds) => Ok(bounds.ok()),
             Err(_) => Err(Unanswered),
         }
+    }
+
+    /// Whether all that the inputs of its shards hold is processed and committed, up to where they end whatever becomes of
+    /// transactions that are open: those may be what another shard is just committing. False where it is not known.
+    async fn settled(&self) -> bool {
+        if *self.contact.borrow() == Contact::Lost {
+            return false;
+        }
+        // Before the question: what is reported later may have come to be by what the ends do not contain yet.
+        let reported = self.board.shards();
+        let at_work = reported.iter().filter(|it| it.state.is_at_work());
+        let inputs = at_work.flat_map(|status| {
+            let inputs = status.inputs.values();
+            inputs.map(|input| {
+                let partition = TopicPartition::new(input.topic.clone(), status.shard.partition);
+                (partition, input.position, status.uncommitted)
+            })
+        });
+        let inputs: Vec<(TopicPartition, Offset, bool)> = inputs.collect();
+        let mut asked: Vec<_> = inputs.iter().map(|(input, ..)| input.clone()).collect();
+        asked.sort();
+        asked.dedup();
+        let ends = self.broker.high_watermarks(&asked);
+        let Ok(Ok(ends)) = tokio::time::timeout(ENDS_WITHIN, ends).await else {
+            return false;
+        };
+        let is_done = |(input, position, uncommitted): &(TopicPartition, Offset, bool)| {
+            !uncommitted && ends.get(input).is_some_and(|end| position >= end)
+        };
+        inputs.iter().all(is_done)
     }
 
     /// The app as it runs here; none before the node has joined.

@@ -263,6 +263,7 @@ mod tests {
             state,
             inputs: BTreeMap::new(),
             records: 0,
+            uncommitted: false,
             copy: Some(Copy {
                 position: Offset(7),
                 lag_records: 2,

@@ -34,6 +34,9 @@ pub(crate) struct NodeStatus {
     pub(crate) records_per_second: Option<f64>,
     /// Records that wait in all inputs; none if the broker did not tell, or for inputs that are not read whole.
     pub(crate) lag_records: Option<u64>,
+    /// All that its inputs hold is processed and committed, what transactions that are open yet may add included.
+    #[serde(default)]
+    pub(crate) settled: bool,
     pub(crate) shards: Vec<ShardLine>,
     /// Input topics with partitions that nobody reads.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -311,6 +314,7 @@ pub(crate) mod examples {
             records: 10,
             records_per_second: Some(0.0),
             lag_records: Some(0),
+            settled: true,
             shards,
             unread: BTreeMap::new(),
         }

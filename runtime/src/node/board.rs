@@ -421,6 +421,7 @@ mod tests {
                 state: state.clone(),
                 inputs: BTreeMap::new(),
                 records: 0,
+                uncommitted: false,
                 copy: None,
             });
         }
@@ -455,6 +456,7 @@ mod tests {
                 state,
                 inputs: BTreeMap::new(),
                 records,
+                uncommitted: false,
                 copy: None,
             });
             let work = board.at_work().get(&shard).map(|work| work.records);

@@ -188,6 +188,7 @@ mod tests {
         let shard = |(partition, agents): (i32, &&[i64])| ShardStatus {
             shard: ShardId::new("a", partition),
             state: ShardState::Running,
+            uncommitted: false,
             inputs: (0..)
                 .zip(*agents)
                 .map(|(agent, committed)| {

@@ -14,7 +14,7 @@ use super::face::Face;
 use super::local::{Ended, LocalCluster, Running};
 use super::order::{Act, Order, OrderError};
 use super::terminal::Key;
-use super::view::{Fact, View};
+use super::view::{Fact, Pace, View};
 use super::watch::{Watch, watch};
 use crate::error::{Error, Result};
 
@@ -51,6 +51,7 @@ pub(crate) struct Host {
     is_ending: bool,
     /// The directory of the nodes is where it was.
     has_dir: bool,
+    pace: watched::Sender<Pace>,
 }
 
 /// What a host has in common with those who ask it.
@@ -130,6 +131,7 @@ impl Host {
             surprises: BTreeMap::new(),
             is_ending: false,
             has_dir: true,
+            pace: watched::Sender::default(),
         }
     }
 
@@ -172,7 +174,8 @@ impl Host {
     }
 
     fn started(&mut self, running: Running) {
-        let watch = watch(&self.app, running.clone(), self.facts.0.clone());
+        let pace = self.pace.subscribe();
+        let watch = watch(&self.app, running.clone(), pace, self.facts.0.clone());
         self.watches.insert(running.node.clone(), watch);
         self.surprises.remove(&running.node);
         self.fold(Fact::Started(running));
@@ -224,12 +227,25 @@ impl Host {
 
     fn fold(&mut self, fact: Fact) {
         self.view.fold(self.now(), fact);
+        let is_hurried = self.pace.borrow().is_hurried;
+        self.set_pace(is_hurried);
         let addresses = self.view.addresses();
         self.desk.nodes.send_if_modified(|known| {
             let is_new = *known != addresses;
             *known = addresses;
             is_new
         });
+    }
+
+    fn set_pace(&self, is_hurried: bool) {
+        let round = self.view.round();
+        self.pace.send_replace(Pace { round, is_hurried });
+    }
+
+    /// From now on it is waited until all is committed that was sent before.
+    pub(crate) fn begin_draining(&mut self) {
+        self.view.restart_rounds();
+        self.set_pace(true);
     }
 
     fn now(&self) -> Millis {

@@ -35,6 +35,8 @@ pub(crate) enum Fact {
         node: NodeName,
         pid: u32,
         address: SocketAddr,
+        /// See [`Pace::round`], when it was asked.
+        round: u64,
         status: Box<NodeStatus>,
     },
     /// A node does not answer.
@@ -64,6 +66,18 @@ pub(crate) struct View {
     /// Those that are not told together yet.
     moved: Vec<Moved>,
     moved_ms: Vec<i64>,
+    /// The present round, see [`View::is_drained`], and how many before it were complete in a row.
+    round: u64,
+    complete: usize,
+}
+
+/// How nodes are to be asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Pace {
+    /// What is asked in it counts for it alone.
+    pub(crate) round: u64,
+    /// Somebody waits for the answers.
+    pub(crate) is_hurried: bool,
 }
 
 /// A node.
@@ -77,8 +91,8 @@ pub(super) struct NodeView {
     pub(super) told: Option<Told>,
     /// It runs, and does not answer.
     pub(super) silent: bool,
-    /// See [`View::is_drained`].
-    rounds: u32,
+    /// The last round in which it had nothing left to do.
+    settled_in: Option<u64>,
 }
 
 /// What a node has said of itself.
@@ -88,6 +102,7 @@ pub(super) struct Told {
     pub(super) member: Option<MemberId>,
     pub(super) records_per_second: Option<f64>,
     pub(super) lag_records: Option<u64>,
+    pub(super) settled: bool,
     pub(super) broker_reachable: bool,
     pub(super) shards: BTreeMap<ShardId, Copy>,
 }
@@ -151,6 +166,7 @@ impl View {
                 node,
                 pid,
                 address,
+                round,
                 status,
             } => {
                 let shards = status.shards.iter().map(|line| line.shard.clone());
@@ -159,7 +175,7 @@ impl View {
                     node.told = Some(Told::new(address, *status));
                     node.silent = false;
                     self.shards.extend(shards);
-                    self.count_round(pid);
+                    self.count_round(pid, round);
                 }
             }
             Fact::Silent { node, pid } => {
@@ -182,7 +198,7 @@ impl View {
             log,
             told: None,
             silent: false,
-            rounds: 0,
+            settled_in: None,
         };
         match self.nodes.iter_mut().find(|node| node.name == view.name) {
             Some(node) => *node = view,
@@ -302,31 +318,38 @@ impl View {
         self.nodes.len()
     }
 
+    /// The present round.
+    pub(crate) fn round(&self) -> u64 {
+        self.round
+    }
+
     /// Begins to count anew.
     pub(crate) fn restart_rounds(&mut self) {
-        for node in &mut self.nodes {
-            node.rounds = 0;
-        }
+        self.round += 1;
+        self.complete = 0;
     }
 
-    fn count_round(&mut self, pid: u32) {
-        if !self.has_no_lag() {
+    /// The process `pid` has answered what it was asked in `round`.
+    fn count_round(&mut self, pid: u32, round: u64) {
+        if !self.is_settled() {
             return self.restart_rounds();
         }
-        let running = self.nodes.iter_mut().filter(|node| node.state.is_alive());
-        let mut running: Vec<&mut NodeView> = running.collect();
-        let slowest = running.iter().map(|node| node.rounds).min();
-        for node in &mut running {
-            if node.pid == pid && Some(node.rounds) == slowest {
-                node.rounds += 1;
+        for node in &mut self.nodes {
+            if node.pid == pid && round == self.round {
+                node.settled_in = Some(round);
             }
+        }
+        let mut alive = self.nodes.iter().filter(|node| node.state.is_alive());
+        if alive.all(|node| node.settled_in == Some(self.round)) {
+            self.round += 1;
+            self.complete += 1;
         }
     }
 
-    fn has_no_lag(&self) -> bool {
+    fn is_settled(&self) -> bool {
         let alive = || self.nodes.iter().filter(|node| node.state.is_alive());
-        let has_joined = |told: &Told| told.member.is_some();
-        alive().all(|node| node.told.as_ref().is_some_and(has_joined))
+        let is_settled = |told: &Told| told.member.is_some() && told.settled;
+        alive().all(|node| node.told.as_ref().is_some_and(is_settled))
             && self.lag_records() == Some(0)
     }
 
@@ -346,16 +369,13 @@ impl View {
         alive().map(|node| node.told.as_ref()?.lag_records).sum()
     }
 
-    /// Whether all that was sent before the rounds began is processed and committed. Each round of answers without a
-    /// lag proves it for one more step of the way: what a step writes is the lag of the next.
+    /// Whether all that was sent before the rounds began is processed and committed. A round is complete when every node,
+    /// asked after the one before was complete, has nothing left to do. Each proves it for one more step of the way: what
+    /// a step writes is left to do for the next.
     pub(crate) fn is_drained(&self) -> bool {
         let groups: BTreeSet<_> = self.shards.iter().map(|shard| &shard.group).collect();
-        let mut running = self
-            .nodes
-            .iter()
-            .filter(|node| node.state.is_alive())
-            .peekable();
-        running.peek().is_some() && running.all(|node| node.rounds as usize > groups.len())
+        let mut nodes = self.nodes.iter();
+        nodes.any(|node| node.state.is_alive()) && self.complete > groups.len()
     }
 
     /// Why it makes no sense to wait for [`View::is_drained`]; none if it does.
@@ -428,6 +448,7 @@ impl Told {
             member: status.member,
             records_per_second: status.records_per_second,
             lag_records: status.lag_records,
+            settled: status.settled,
             broker_reachable: status.broker.reachable,
             shards: shards.collect(),
         }

@@ -4,12 +4,12 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use tanist_actors::port::{Clock, TokioClock};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch as watched};
 use tokio::task::{AbortHandle, spawn_blocking};
 
 use super::event::Event;
 use super::local::Running;
-use super::view::Fact;
+use super::view::{Fact, Pace};
 use crate::http::{AddressFile, ask_app, ask_status, patient};
 
 /// How long a node waits for something to tell before it says that there is nothing.
@@ -30,12 +30,18 @@ impl Drop for Watch {
     }
 }
 
-/// Watches the node of `app` that runs as `running`, and says what it tells. Waits while nobody has read what was said
-/// before.
-pub(crate) fn watch(app: &str, running: Running, facts: mpsc::Sender<Fact>) -> Watch {
+/// Watches the node of `app` that runs as `running`, at this `pace`, and says what it tells. Waits while nobody has read
+/// what was said before.
+pub(crate) fn watch(
+    app: &str,
+    running: Running,
+    pace: watched::Receiver<Pace>,
+    facts: mpsc::Sender<Fact>,
+) -> Watch {
     let node = Node {
         app: app.to_owned(),
         running,
+        pace,
         agent: patient(PATIENCE),
     };
     Watch(tokio::task::spawn_local(node.tell(facts)).abort_handle())
@@ -45,6 +51,7 @@ pub(crate) fn watch(app: &str, running: Running, facts: mpsc::Sender<Fact>) -> W
 struct Node {
     app: String,
     running: Running,
+    pace: watched::Receiver<Pace>,
     agent: ureq::Agent,
 }
 
@@ -60,7 +67,7 @@ impl Node {
             let Some(address) = known else {
                 continue;
             };
-            let is_due = clock.elapsed() >= status_at;
+            let is_due = clock.elapsed() >= status_at || self.pace.borrow().is_hurried;
             let this = self.clone();
             let asked = spawn_blocking(move || this.ask(address, after, is_due));
             let Ok(asked) = asked.await else {
@@ -92,7 +99,9 @@ impl Node {
         let events = self.events(address, after)?;
         let mut facts: Vec<Fact> = events.into_iter().map(Fact::Happened).collect();
         if is_due {
+            let round = self.pace.borrow().round;
             facts.push(Fact::Status {
+                round,
                 node: self.running.node.clone(),
                 pid: self.running.pid,
                 address,
@@ -103,7 +112,10 @@ impl Node {
     }
 
     fn events(&self, address: SocketAddr, after: u64) -> Result<Vec<Event>, Silent> {
-        let wait_ms = EVENTS_WITHIN.as_millis();
+        let wait_ms = match self.pace.borrow().is_hurried {
+            true => 0,
+            false => EVENTS_WITHIN.as_millis(),
+        };
         let url = format!("http://{address}/events?after={after}&wait_ms={wait_ms}");
         let mut response = ask_app(&self.agent, &self.app, &url).ok_or(Silent)?;
         let text = response.body_mut().read_to_string().map_err(|_| Silent)?;

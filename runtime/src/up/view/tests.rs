@@ -34,6 +34,11 @@ fn view(nodes: &[(&str, u32)]) -> View {
 
 /// What a node says that is active for `partitions`, each with this lag.
 fn status(node: &str, pid: u32, partitions: &[i32], lag: u64) -> Fact {
+    asked(0, node, pid, partitions, lag)
+}
+
+/// The same, asked in this round.
+fn asked(round: u64, node: &str, pid: u32, partitions: &[i32], lag: u64) -> Fact {
     let line = |shard: ShardId| {
         let is_here = partitions.contains(&shard.partition.0);
         let state = is_here.then_some(ShardState::Running);
@@ -47,12 +52,14 @@ fn status(node: &str, pid: u32, partitions: &[i32], lag: u64) -> Fact {
         member: Some(MemberId(i64::from(pid))),
         records_per_second: Some(500.0 * partitions.len() as f64),
         lag_records: Some(lag * partitions.len() as u64),
+        settled: lag == 0,
         ..examples::status(node, shards().map(line).collect())
     };
     Fact::Status {
         node: node.into(),
         pid,
         address: ([127, 0, 0, 1], pid as u16).into(),
+        round,
         status: Box::new(status),
     }
 }
@@ -240,8 +247,8 @@ fn all_is_committed_when_no_node_had_a_lag_for_as_many_rounds_as_a_record_has_st
     let mut view = view(&[("n1", 1), ("n2", 2)]);
     view.fold(Millis(0), Fact::Sent(10));
     let mut round = |first: u64, second: u64| {
-        view.fold(Millis(0), status("n1", 1, &[0, 1], first));
-        view.fold(Millis(0), status("n2", 2, &[2], second));
+        view.fold(Millis(0), asked(view.round(), "n1", 1, &[0, 1], first));
+        view.fold(Millis(0), asked(view.round(), "n2", 2, &[2], second));
         view.is_drained()
     };
     assert!(!round(0, 0), "n1 had not heard of n2's shard");
@@ -256,6 +263,41 @@ fn all_is_committed_when_no_node_had_a_lag_for_as_many_rounds_as_a_record_has_st
     view.fold(Millis(0), Fact::Done("n2".into(), Act::Freeze));
     assert!(!view.is_drained(), "what it holds is unknown");
     assert_eq!(view.hindrance().as_deref(), Some("n2 is frozen"));
+}
+
+#[test]
+fn an_answer_counts_for_the_round_in_which_it_was_asked_for() {
+    let mut view = view(&[("n1", 1), ("n2", 2)]);
+    view.fold(Millis(0), status("n2", 2, &[2], 0));
+    let began = view.round();
+    for _ in 0..10 {
+        view.fold(Millis(0), asked(view.round(), "n1", 1, &[0, 1], 0));
+        view.fold(Millis(0), asked(began - 1, "n2", 2, &[2], 0));
+    }
+    assert!(
+        !view.is_drained(),
+        "n2 was asked before it was decided upon"
+    );
+    for _ in 0..2 {
+        let round = view.round();
+        view.fold(Millis(0), asked(round, "n2", 2, &[2], 0));
+        view.fold(Millis(0), asked(round, "n1", 1, &[0, 1], 0));
+    }
+    assert!(view.is_drained());
+}
+
+#[test]
+fn what_is_not_committed_is_not_drained_though_nothing_waits() {
+    let mut view = view(&[("n1", 1)]);
+    for _ in 0..10 {
+        let mut fact = asked(view.round(), "n1", 1, &[0, 1, 2], 0);
+        if let Fact::Status { status, .. } = &mut fact {
+            status.settled = false;
+        }
+        view.fold(Millis(0), fact);
+    }
+    assert_eq!(view.lag_records(), Some(0));
+    assert!(!view.is_drained());
 }
 
 #[test]
@@ -288,6 +330,7 @@ fn a_shard_that_is_broken_and_runs_nowhere_is_named_as_what_cannot_be_waited_for
             node: "n1".into(),
             pid: 1,
             address: ([127, 0, 0, 1], 1).into(),
+            round: 0,
             status: Box::new(examples::status("n1", vec![line])),
         };
         view.fold(Millis(0), fact);
@@ -303,7 +346,7 @@ fn a_shard_that_is_broken_and_runs_nowhere_is_named_as_what_cannot_be_waited_for
 fn shards_without_an_owner_are_not_drained() {
     let mut view = view(&[("n1", 1)]);
     for _ in 0..10 {
-        view.fold(Millis(0), status("n1", 1, &[0, 1], 0));
+        view.fold(Millis(0), asked(view.round(), "n1", 1, &[0, 1], 0));
     }
     assert!(!view.is_drained());
 }
@@ -317,8 +360,9 @@ fn a_node_that_has_not_joined_and_knows_of_no_shard_proves_nothing() {
             node,
             pid,
             address,
+            round,
             mut status,
-        } = status("n1", 1, &[], 0)
+        } = asked(view.round(), "n1", 1, &[], 0)
         else {
             unreachable!("it makes one");
         };
@@ -329,6 +373,7 @@ fn a_node_that_has_not_joined_and_knows_of_no_shard_proves_nothing() {
                 node,
                 pid,
                 address,
+                round,
                 status,
             },
         );
