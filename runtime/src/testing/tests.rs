@@ -3,6 +3,7 @@ mod changelogs;
 mod clusters;
 mod frozen;
 mod inputs;
+mod keys;
 mod overtaken;
 mod purging;
 mod quiet;
