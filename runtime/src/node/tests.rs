@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError, mpsc};
 
 use tanist_actors::port::{MemoryStores, Store, StoreError, TokioClock};
 use tanist_actors::shard::ShardState;
-use tanist_broker::{BrokerPort, Settings, TopicConfig, TopicPartition};
+use tanist_broker::{ApiKey, BrokerPort, Fault, FaultRule, Settings, TopicConfig, TopicPartition};
 use tanist_cluster::Millis;
 
 use super::*;
@@ -194,4 +194,33 @@ fn a_handler_that_never_ends_holds_up_neither_its_shard_nor_its_node() {
     assert_eq!(sent, [("a".into(), "1".into())]);
     let last: Option<String> = test.table("last").get("b");
     assert_eq!(last, None);
+}
+
+#[test]
+fn what_is_written_to_the_control_log_is_written_again_if_its_fate_is_unknown() {
+    for (fault, written) in [Fault::LoseRequest, Fault::LoseAnswer]
+        .into_iter()
+        .flat_map(|fault| (1..=3).map(move |written| (fault, written)))
+    {
+        let mut test = TestApp::new(last_values(2));
+        // The first is the `Join`.
+        while test.topic("last.control").raw().len() < written {
+            test.advance(Duration::from_millis(1));
+        }
+        let rule = FaultRule::new(fault).api(ApiKey::Produce);
+        let rule = test.broker().faults().add(rule.times(u64::MAX));
+        // Longer than a request is repeated.
+        test.advance(Duration::from_secs(40));
+        let hits = test.broker().faults().hits(rule);
+        assert!(hits > 0, "{written}");
+        test.broker().faults().remove(rule);
+        test.topic("in").send("a", "1");
+        test.settle();
+        let last: Option<String> = test.table("last").get("a");
+        assert_eq!(
+            last.as_deref(),
+            Some("1"),
+            "{fault:?} after {written} records"
+        );
+    }
 }
