@@ -64,6 +64,7 @@ pub(super) struct ControlLog {
     source: Box<dyn Source + Send>,
     ready: Arc<Notify>,
     view: Arc<View>,
+    /// Beyond the view, where there are only transaction markers or what was cleared away.
     read_to: Offset,
 }
 
@@ -93,11 +94,6 @@ impl ControlLog {
 
     pub(super) fn view(&self) -> &Arc<View> {
         &self.view
-    }
-
-    /// How far it was read; beyond the view, where there are only transaction markers or what was cleared away.
-    pub(super) fn read_to(&self) -> Offset {
-        self.read_to
     }
 
     pub(super) fn partition(&self) -> &TopicPartition {

@@ -14,13 +14,13 @@ use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
 use tanist_actors::group::GroupSpec;
 use tanist_actors::patience::{Patience, Say};
-use tanist_actors::port::{BrokerError, CommitError, LocalPortFuture, LogBuilder, TopicPartition};
+use tanist_actors::port::{BrokerError, CommitError, LocalPortFuture, LogBuilder};
 use tanist_actors::worker::{Refusals, Unfinished, WorkerHandle, WorkerParts};
 use tanist_cluster::control::{Armed, Record};
 use tanist_cluster::handover::Role;
 use tanist_cluster::view::View;
 use tanist_cluster::{
-    Epoch, Generation, GroupName, MemberId, Offset, ShardId, TransactionalId, WorkerIndex,
+    Epoch, Generation, GroupName, MemberId, ShardId, TransactionalId, WorkerIndex,
 };
 use tokio::sync::oneshot;
 
@@ -34,16 +34,13 @@ const BACKOFF: std::ops::Range<Duration> = Duration::from_millis(100)..Duration:
 const SOUND: Duration = Duration::from_secs(30);
 
 type Groups = BTreeMap<GroupName, Arc<GroupSpec>>;
-type Prepared = (
-    WorkerIndex,
-    Result<(Box<dyn LogBuilder>, Offset), BrokerError>,
-);
+type Prepared = (WorkerIndex, Result<Box<dyn LogBuilder>, BrokerError>);
 type Ended = (WorkerIndex, Option<CommitError>);
 
 enum Place {
     Preparing,
-    /// To be announced when the control log has been read up to there: who was put out meanwhile says no more.
-    Prepared(Box<dyn LogBuilder>, Offset),
+    /// To be announced. Who was put out meanwhile need not know: it does not get as far as its permit.
+    Prepared(Box<dyn LogBuilder>),
     Announced(Generation, Box<dyn LogBuilder>),
     Running {
         handle: WorkerHandle,
@@ -129,7 +126,6 @@ impl Relapse {
 /// See the module. Dropped: all of them end at once, without a commit.
 pub(super) struct Crew {
     me: MemberId,
-    control: TopicPartition,
     groups: Arc<Groups>,
     places: BTreeMap<WorkerIndex, Place>,
     preparing: FuturesUnordered<LocalPortFuture<'static, Prepared>>,
@@ -142,13 +138,12 @@ pub(super) struct Crew {
 }
 
 impl Crew {
-    /// `control`: where its producers are announced.
-    pub(super) fn new(me: MemberId, topology: &AppTopology, control: TopicPartition) -> Self {
+    /// Nobody yet.
+    pub(super) fn new(me: MemberId, topology: &AppTopology) -> Self {
         let groups = topology.groups.iter();
         let groups = groups.map(|group| (group.name.clone(), group.clone()));
         Self {
             me,
-            control,
             groups: Arc::new(groups.collect()),
             places: BTreeMap::new(),
             preparing: FuturesUnordered::new(),
@@ -176,16 +171,9 @@ impl Crew {
         self.places.insert(worker, Place::Preparing);
         let id = TransactionalId::of(parts.app.id(), self.me, worker);
         let (broker, pause) = (parts.broker.clone(), parts.clock.sleep(pause));
-        let control = self.control.clone();
         self.preparing.push(Box::pin(async move {
             pause.await;
-            let prepare = async {
-                let log = broker.log(&id).await?;
-                let bounds = broker.offsets(std::slice::from_ref(&control)).await?;
-                let end = bounds.get(&control).map_or(Offset(0), |it| it.end);
-                Ok((log, end))
-            };
-            (worker, prepare.await)
+            (worker, broker.log(&id).await)
         }));
     }
 
@@ -199,8 +187,7 @@ impl Crew {
         tokio::select! {
             biased;
             Some((worker, log)) = self.preparing.next() => {
-                let (log, end) = log?;
-                self.places.insert(worker, Place::Prepared(log, end));
+                self.places.insert(worker, Place::Prepared(log?));
                 Ok(News::Prepared(worker))
             }
             Some((worker, error)) = self.ended.next() => {
@@ -225,10 +212,10 @@ impl Crew {
         relapse
     }
 
-    /// What to say of the producers that are ready, the control log being read up to `read_to`. The first time, all at once.
-    pub(super) fn announce(&mut self, view: &View, read_to: Offset) -> Option<Record> {
+    /// What to say of the producers that are ready. The first time, all at once.
+    pub(super) fn announce(&mut self, view: &View) -> Option<Record> {
         let member = view.member(self.me)?;
-        let is_ready = |place: &Place| matches!(place, Place::Prepared(_, end) if *end <= read_to);
+        let is_ready = |place: &Place| matches!(place, Place::Prepared(_));
         let waits = |place: &Place| !self.is_armed() && !is_ready(place);
         let mut places = self.places.values();
         if places.clone().any(waits) || !places.any(is_ready) {
@@ -238,9 +225,7 @@ impl Crew {
         self.announced = generation;
         let places = std::mem::take(&mut self.places).into_iter();
         let announced = places.map(|(worker, place)| match place {
-            Place::Prepared(log, end) if end <= read_to => {
-                (worker, Place::Announced(generation, log))
-            }
+            Place::Prepared(log) => (worker, Place::Announced(generation, log)),
             place => (worker, place),
         });
         self.places = announced.collect();
@@ -404,7 +389,7 @@ impl Crew {
             Place::Running { handle, .. } => Some((worker, Some(handle))),
             Place::Preparing if is_armed => Some((worker, None)),
             // What was before it is decided, now that the producer is there.
-            Place::Preparing | Place::Prepared(..) | Place::Announced(..) => None,
+            Place::Preparing | Place::Prepared(_) | Place::Announced(..) => None,
         });
         let stopping = stopping.map(|(worker, handle)| async move {
             let stopped = match handle {

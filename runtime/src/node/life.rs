@@ -143,7 +143,7 @@ impl<'n> Life<'n> {
             knows: false,
             watch: Watch::default(),
             office: Office::new(me),
-            crew: Crew::new(me, topology, control.partition().clone()),
+            crew: Crew::new(me, topology),
             writes,
             reporter: Reporter::new(topology, parts.cluster.policy, on_disk),
             reports: Reports::default(),
@@ -258,7 +258,7 @@ impl<'n> Life<'n> {
         self.judge(&view);
         let can_work = matches!(self.stop, Stop::No | Stop::Leaving(_) | Stop::Again(_));
         if can_work {
-            let announcement = self.crew.announce(&view, self.control.read_to());
+            let announcement = self.crew.announce(&view);
             announcement
                 .into_iter()
                 .for_each(|it| self.writes.write(it));
