@@ -8,23 +8,33 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::port::{Changes, KeyRange, Order, Page, Store, StoreError};
 
-/// See the module.
-pub(super) struct Lease {
+/// See the module. Dropped, it ends: nothing is written any more.
+pub(super) struct Lease(Arc<Leased>);
+
+/// What a commit has of it.
+struct Leased {
     store: Mutex<Option<Arc<dyn Store>>>,
 }
 
 impl Lease {
-    pub(super) fn new(store: Arc<dyn Store>) -> Arc<Self> {
-        Arc::new(Self {
-            store: Mutex::new(Some(store)),
-        })
+    pub(super) fn new(store: Arc<dyn Store>) -> Self {
+        let store = Mutex::new(Some(store));
+        Self(Arc::new(Leased { store }))
     }
 
-    /// Nothing is written any more when this returns.
-    pub(super) fn end(&self) {
-        self.store().take();
+    /// The store for as long as this lives, then nothing.
+    pub(super) fn store(&self) -> Arc<dyn Store> {
+        self.0.clone()
     }
+}
 
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.0.store().take();
+    }
+}
+
+impl Leased {
     fn store(&self) -> MutexGuard<'_, Option<Arc<dyn Store>>> {
         // What is inside is whole or gone.
         self.store.lock().unwrap_or_else(PoisonError::into_inner)
@@ -41,7 +51,7 @@ impl Lease {
     }
 }
 
-impl Store for Lease {
+impl Store for Leased {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         self.of(|store| store.get(key))
     }
@@ -73,11 +83,12 @@ mod tests {
             changes.put(b"k", b"", value);
             changes
         };
-        lease.apply(&put(b"1")).unwrap();
+        let of_commit = lease.store();
+        of_commit.apply(&put(b"1")).unwrap();
         assert_eq!(store.get(b"k").unwrap().as_deref(), Some(&b"1"[..]));
         store.apply(&put(b"3")).unwrap();
-        lease.end();
-        lease.apply(&put(b"2")).unwrap();
+        drop(lease);
+        of_commit.apply(&put(b"2")).unwrap();
         assert_eq!(store.get(b"k").unwrap().as_deref(), Some(&b"3"[..]));
     }
 }

@@ -67,7 +67,7 @@ pub(crate) struct Shard {
     desk: Rc<Desk>,
     context: ShardContext,
     /// Of its commits to its store.
-    lease: Arc<Lease>,
+    lease: Lease,
     scope: Rc<Scope>,
     intakes: Vec<AgentIntake>,
     /// What the control log is to say once a position is committed.
@@ -394,12 +394,6 @@ impl Shard {
     /// What the last successful commit contains.
     fn committed_inputs(&self) -> BTreeMap<String, Offset> {
         self.committed.borrow().clone()
-    }
-}
-
-impl Drop for Shard {
-    fn drop(&mut self) {
-        self.lease.end();
     }
 }
 

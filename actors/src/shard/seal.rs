@@ -177,7 +177,7 @@ impl Shard {
         // Nobody else writes to the changelogs.
         replay.is_current(self.desk.clock().now());
         Ok(Some(StateCommit {
-            store: self.lease.clone(),
+            store: self.lease.store(),
             replay,
             changelogs,
             failed: None,
