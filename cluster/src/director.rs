@@ -253,6 +253,9 @@ fn facts(it: &Situation<'_>, ready: &BTreeMap<MemberId, &Member>, topology: &Top
         for (shard, copy) in &report.copies {
             let lags = facts.lags.entry(shard.clone()).or_default();
             lags.insert(*id, copy.lag_records);
+            if copy.is_closed {
+                facts.closed.entry(shard.clone()).or_default().insert(*id);
+            }
         }
         for shard in &report.broken {
             facts.broken.entry(shard.clone()).or_default().insert(*id);

@@ -48,6 +48,10 @@ pub struct Copy {
     pub position: Offset,
     /// How many records the changelog goes on after that.
     pub lag_records: u64,
+    /// It only lies on the disk: whoever is to process the shard there has to open it first.
+    // Builds that do not say so are taken to have it open.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_closed: bool,
 }
 
 /// What was heard last of each member.
@@ -63,9 +67,10 @@ impl Report {
     #[must_use]
     pub fn is_due(&self, last: &Self, since_last: Duration, policy: &Policy) -> bool {
         let caught_up = |copy: &Copy| copy.lag_records <= policy.acceptable_lag_records;
+        let kind = |copy: &Copy| (caught_up(copy), copy.is_closed);
         let same = |(shard, copy): (&ShardId, &Copy)| {
             let before = last.copies.get(shard);
-            before.is_some_and(|before| caught_up(before) == caught_up(copy))
+            before.is_some_and(|before| kind(before) == kind(copy))
         };
         since_last >= REPORT_INTERVAL
             || self.broken != last.broken
@@ -151,24 +156,32 @@ mod tests {
         let copy = Copy {
             position: Offset(17),
             lag_records: 3,
+            is_closed: true,
         };
         heartbeat.leaving = true;
         heartbeat.report = Some(Report {
             copies: [(ShardId::new("orders", 3), copy)].into(),
             broken: [ShardId::new("orders", 4)].into(),
         });
-        let read = Heartbeat::decode(heartbeat.key().as_bytes(), &heartbeat.encode()).unwrap();
-        assert_eq!(read, heartbeat);
+        let read = |it: &[u8]| Heartbeat::decode(heartbeat.key().as_bytes(), it).unwrap();
+        assert_eq!(read(&heartbeat.encode()), heartbeat);
+        // A build that does not know of closed copies.
+        let text = String::from_utf8(heartbeat.encode()).unwrap();
+        let report = read(text.replace(r#","is_closed":true"#, "").as_bytes()).report;
+        let copies = report.unwrap().copies;
+        assert!(!copies[&ShardId::new("orders", 3)].is_closed);
     }
 
     #[test]
     fn a_report_is_due_when_a_plan_could_depend_on_it_and_else_once_a_second() {
+        const ON_DISK: u64 = 7;
         let with = |lag_records: u64, broken: &[i32]| Report {
             copies: [(
                 ShardId::new("orders", 3),
                 Copy {
                     position: Offset(17),
                     lag_records,
+                    is_closed: lag_records == ON_DISK,
                 },
             )]
             .into(),
@@ -182,6 +195,7 @@ mod tests {
             (with(5, &[]), with(0, &[]), REPORT_INTERVAL, true),
             (with(far, &[]), with(5, &[]), soon, true),
             (with(far, &[]), with(far + 1, &[]), soon, false),
+            (with(ON_DISK, &[]), with(5, &[]), soon, true),
             (with(0, &[]), with(0, &[4]), soon, true),
             (Report::default(), with(0, &[]), soon, true),
             (with(0, &[]), Report::default(), soon, true),

@@ -152,6 +152,7 @@ impl Shard {
             copy: self.stored.get().map(|position| Copy {
                 position,
                 lag_records: 0,
+                is_closed: false,
             }),
         }
     }

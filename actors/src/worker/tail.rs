@@ -358,6 +358,7 @@ impl<'a> Tail<'a> {
         let sum = |sum: Copy, one: Copy| Copy {
             position: Offset(sum.position.0 + one.position.0),
             lag_records: sum.lag_records + one.lag_records,
+            is_closed: false,
         };
         self.worker.desk.report(ShardStatus {
             copy: copy.reduce(sum),
@@ -418,6 +419,7 @@ impl Reading {
         Copy {
             position: self.next,
             lag_records,
+            is_closed: false,
         }
     }
 }

@@ -60,6 +60,7 @@ impl Knows {
         let copy = Copy {
             position: Offset(1),
             lag_records: 0,
+            is_closed: false,
         };
         for (report, _) in self.reports.0.values_mut() {
             report.copies = topology(2).shards().map(|id| (id, copy)).collect();
@@ -180,6 +181,27 @@ fn who_has_not_reported_gets_nothing_yet() {
     assert!(shards.any(|it| it.standbys.contains_key(&n1)));
     knows.reports.0.remove(&n0);
     assert_eq!(knows.next(n0), Decision::Wait(Waiting::Myself));
+}
+
+#[test]
+fn what_only_lies_on_a_disk_is_opened_before_a_shard_moves_there() {
+    let (mut knows, [n0, n1]) = cluster(["n0", "n1"]);
+    knows.reports.0.remove(&n1);
+    knows.plan(n0);
+    knows.all_caught_up();
+    let mut report = knows.reports.0[&n0].clone();
+    let copies = report.0.copies.values_mut();
+    copies.for_each(|copy| copy.is_closed = true);
+    knows.reports.0.insert(n1, report);
+    let plan = knows.plan(n0);
+    assert_eq!(plan.actives_of(n1).count(), 0);
+    assert!(
+        plan.shards()
+            .values()
+            .any(|it| it.warmups.contains_key(&n1))
+    );
+    knows.all_caught_up();
+    assert_eq!(knows.plan(n0).actives_of(n1).count(), 1);
 }
 
 #[test]

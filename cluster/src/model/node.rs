@@ -207,6 +207,7 @@ impl Node {
         let copy = Copy {
             position: Offset(0),
             lag_records: 0,
+            is_closed: false,
         };
         // Every node has a copy of everything, so that placement is free to move what it likes.
         let report = Report {

@@ -60,10 +60,10 @@ fn take_over(state: &mut State<'_>, s: S) {
     let best = nodes.min_by_key(|&n| {
         let leaves = problem.nodes[n].weight == 0;
         let in_group = state.of_group(n, slice.group);
-        // Of those that count as caught up: a standby is open and at the end, what lies on a disk is neither.
-        let on_disk_only = !state.shards[s].standbys.contains_key(&n);
+        // Of those that count as caught up.
+        let is_closed = slice.closed.contains(&n);
         let balance = (state.active_deviation(n), in_group, n);
-        (lag(n), leaves, on_disk_only, state.is_behind(n, s), balance)
+        (lag(n), leaves, is_closed, state.is_behind(n, s), balance)
     });
     let Some(best) = best else { return };
     let before = state.shards[s].before;
@@ -97,13 +97,7 @@ fn evacuate(state: &mut State<'_>) -> bool {
         let fit = takers.filter(|&n| state.problem.is_fit(n, s));
         let best = fit.min_by_key(|&n| {
             let (actives, in_group) = (state.active_deviation(n), state.of_group(n, group));
-            (
-                !state.is_ready(n, s),
-                !state.holds(n, s),
-                actives,
-                in_group,
-                n,
-            )
+            (state.effort(n, s), !state.holds(n, s), actives, in_group, n)
         });
         let from = state.problem.nodes[now].id;
         moved |= best.is_some_and(|best| state.try_home(s, best, Why::Leaving { from }));
@@ -132,7 +126,7 @@ fn fill(state: &mut State<'_>) {
             let fit = takers.filter(|&n| state.problem.is_fit(n, s) && !state.holds(n, s));
             let best = fit.min_by_key(|&n| {
                 let rack = state.on_rack_of(n, s, None);
-                (rack, !state.is_ready(n, s), state.replica_deviation(n), n)
+                (rack, state.effort(n, s), state.replica_deviation(n), n)
             });
             let Some(best) = best else { break };
             let former = state.shards[s].now == Some(best);
@@ -182,7 +176,7 @@ pub(super) fn best_standby(state: &State<'_>, i: N, j: N) -> Option<S> {
             && (state.budget > 0 || state.is_ready(j, s))
     };
     let standbys = state.kept[i].iter().copied().filter(movable);
-    standbys.min_by_key(|&s| (!state.keeps_racks(s, i, j), !state.is_ready(j, s), s))
+    standbys.min_by_key(|&s| (!state.keeps_racks(s, i, j), state.effort(j, s), s))
 }
 
 fn move_active(state: &mut State<'_>, i: N, j: N) -> bool {
@@ -331,7 +325,7 @@ pub(super) fn in_group(
 }
 
 /// What it would cost to make `j` the home of `s`: nothing if it is there already; little if it is ready, and least if
-/// it is a standby at the end; more if it has but begun.
+/// it is a standby at the end; more if its copy has to be opened, or has but begun.
 fn cost(state: &State<'_>, s: S, j: N) -> u8 {
     if state.shards[s].now == Some(j) {
         0
@@ -340,10 +334,12 @@ fn cost(state: &State<'_>, s: S, j: N) -> u8 {
         // It has its heir already.
         let failed_over = state.has_lost_active(s);
         1 + u8::from(state.has_tables(s) && (!is_warm || failed_over))
-    } else if state.holds(j, s) {
+    } else if state.is_filled(j, s) {
         3
+    } else if state.holds(j, s) {
+        4
     } else {
-        4 + u8::from(state.is_warming(s))
+        5 + u8::from(state.is_warming(s))
     }
 }
 

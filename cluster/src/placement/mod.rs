@@ -5,9 +5,9 @@
 //! 1. **Total.** Every shard has one active, on a node of the facts, whatever they are; only without nodes
 //!    there is no plan.
 //! 2. **No wait for a restore.** An active that lives keeps its shard until the node that is to have it has
-//!    caught up (it gets a *warm-up* before); a shard whose active is gone goes to a copy that has caught up
-//!    if there is one, else to the one that lags least. Not more than `max_warmups` copies at a time are
-//!    filled only for the sake of balance.
+//!    a copy that is open and has caught up (it gets a *warm-up* before); a shard whose active is gone goes to a
+//!    copy that has caught up if there is one, an open one first, else to the one that lags least. Not more than
+//!    `max_warmups` copies at a time are opened or filled only for the sake of balance.
 //! 3. **Balanced actives**: within one of a node's share by weight, compared with each other node.
 //! 4. **Standbys**: as many as the group wants, as far as there are nodes; never where the active is, never
 //!    where the shard is broken.
@@ -56,6 +56,8 @@ pub struct Facts {
     /// The copies of each shard that exist, whatever their role, with their lag behind the end of the
     /// changelog in records. No entry: no copy, or nothing heard of it yet.
     pub lags: BTreeMap<ShardId, BTreeMap<MemberId, u64>>,
+    /// Those of these copies that only lie on a disk, and would have to be opened first.
+    pub closed: BTreeMap<ShardId, BTreeSet<MemberId>>,
     /// Where a shard cannot run until an operator has looked at it.
     pub broken: BTreeMap<ShardId, BTreeSet<MemberId>>,
 }

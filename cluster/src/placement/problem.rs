@@ -44,6 +44,8 @@ pub(super) struct Slice {
     pub(super) group: G,
     /// Copies and their lag in records, sorted by node.
     pub(super) lags: Vec<(N, u64)>,
+    /// The copies that would have to be opened first, unless these are all.
+    pub(super) closed: Vec<N>,
     /// Where it must not be, unless that is everywhere.
     pub(super) broken: Vec<N>,
 }
@@ -90,10 +92,17 @@ impl Problem {
         if self.takers.iter().all(|n| broken.contains(n)) {
             broken.clear();
         }
+        let lags = lags.filter_map(|(id, lag)| Some((self.node(*id)?, *lag)));
+        let lags: Vec<(N, u64)> = lags.collect();
+        let closed = facts.closed.get(&id).into_iter().flatten();
+        let mut closed: Vec<N> = closed.filter_map(|id| self.node(*id)).collect();
+        // Wherever it goes, one of them has to be opened.
+        if lags.iter().all(|(n, _)| closed.contains(n)) {
+            closed.clear();
+        }
         Slice {
-            lags: lags
-                .filter_map(|(id, lag)| Some((self.node(*id)?, *lag)))
-                .collect(),
+            lags,
+            closed,
             id,
             group,
             broken,

@@ -177,10 +177,24 @@ impl State<'_> {
 
     /// Whether `n` could be the active of `s` at once, without a wait that anybody minds.
     pub(super) fn is_ready(&self, n: N, s: S) -> bool {
-        let caught_up = |lag: u64| lag <= self.problem.acceptable_lag;
         !self.has_tables(s)
             || self.shards[s].now == Some(n)
-            || self.problem.lag(n, s).is_some_and(caught_up)
+            || (self.is_filled(n, s) && !self.problem.shards[s].closed.contains(&n))
+    }
+
+    /// Whether `n` has a copy of `s` that counts as caught up, open or not.
+    pub(super) fn is_filled(&self, n: N, s: S) -> bool {
+        let lag = self.problem.lag(n, s);
+        lag.is_some_and(|lag| lag <= self.problem.acceptable_lag)
+    }
+
+    /// What has to be done before `n` could be the active of `s`: nothing, to open its copy, or to fill it.
+    pub(super) fn effort(&self, n: N, s: S) -> u8 {
+        match (self.is_ready(n, s), self.is_filled(n, s)) {
+            (true, _) => 0,
+            (false, true) => 1,
+            (false, false) => 2,
+        }
     }
 
     /// Whether who processed `s` last is gone.
@@ -196,14 +210,14 @@ impl State<'_> {
         lag.is_some_and(|lag| lag > problem.acceptable_lag / 10)
     }
 
-    /// Whether `s` waits for its home to catch up.
+    /// Whether `s` waits for its home to open its copy, and to catch up.
     pub(super) fn is_warming(&self, s: S) -> bool {
         self.shards[s]
             .home
             .is_some_and(|home| self.would_warm(s, home))
     }
 
-    /// Whether `s` would wait for `n` to catch up, if that was its home.
+    /// Whether `s` would wait for `n`, if that was its home.
     pub(super) fn would_warm(&self, s: S, n: N) -> bool {
         self.shards[s].now.is_some() && !self.is_ready(n, s)
     }

@@ -468,6 +468,7 @@ mod tests {
             line.copy = Some(tanist_cluster::heartbeat::Copy {
                 position: tanist_cluster::Offset(77),
                 lag_records: 0,
+                is_closed: false,
             });
             line.figures()
         };

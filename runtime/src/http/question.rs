@@ -267,6 +267,7 @@ mod tests {
             copy: Some(Copy {
                 position: Offset(7),
                 lag_records: 2,
+                is_closed: false,
             }),
         };
         let restoring = ShardState::Restoring { records: 1, of: 9 };

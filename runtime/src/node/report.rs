@@ -160,10 +160,13 @@ impl Reporter {
             replicas.contains_key(shard) || group.is_some_and(|group| group.on_disk)
         });
         for (shard, position) in &self.positions {
+            let replica = replicas.get(shard);
+            let is_open = matches!(replica, Some(Replica::Active(_) | Replica::Copy(_)));
             if let Some(end) = self.ends.get(shard) {
                 let copy = Copy {
                     position: *position,
                     lag_records: end.0.saturating_sub(position.0).max(0) as u64,
+                    is_closed: !is_open,
                 };
                 report.copies.insert(shard.clone(), copy);
             }
@@ -314,12 +317,13 @@ mod tests {
         let active = [(shard(0), Replica::Active(Offset(7)))].into();
         reporter.report(&active, Duration::ZERO);
         let copy = [(shard(0), Replica::Copy(Offset(7)))].into();
-        assert_eq!(
-            reporter.report(&copy, Duration::ZERO).copies[&shard(0)].lag_records,
-            0
-        );
+        let follows = reporter.report(&copy, Duration::ZERO).copies[&shard(0)];
+        assert_eq!((follows.lag_records, follows.is_closed), (0, false));
+        let opens = [(shard(0), Replica::Unknown)].into();
+        assert!(reporter.report(&opens, Duration::ZERO).copies[&shard(0)].is_closed);
         let report = reporter.report(&BTreeMap::new(), Duration::ZERO);
-        assert_eq!(report.copies[&shard(0)].position, Offset(7));
+        let left = report.copies[&shard(0)];
+        assert_eq!((left.position, left.is_closed), (Offset(7), true));
     }
 
     #[test]

@@ -169,14 +169,29 @@ fn waits_for_nothing(
         let broken = facts.broken.get(shard).is_some_and(|on| on.contains(id));
         facts.nodes.get(id).is_some_and(|node| !node.leaving) && !broken
     };
-    let mut ready = lags.into_iter().flatten().filter(|(_, lag)| **lag == 0);
-    let has_heir = ready.any(|(id, _)| takes(id));
+    let closed = facts.closed.get(shard);
+    let is_open = |id: &MemberId| closed.is_none_or(|closed| !closed.contains(id));
+    let mut heirs = lags
+        .into_iter()
+        .flatten()
+        .filter(|(id, lag)| **lag == 0 && takes(id));
     let lives = facts.nodes.contains_key(&was) && !broken;
-    if was != now && (lives || has_heir) {
-        let lag = lags.and_then(|lags| lags.get(&now));
-        let ready = !facts.groups[&shard.group].has_tables || lag == Some(&0);
-        prop_assert!(ready, "{} went where it has to wait", shard);
+    if was == now || !facts.groups[&shard.group].has_tables {
+        return Ok(());
     }
+    let filled = lags.and_then(|lags| lags.get(&now)) == Some(&0);
+    let has_heir = heirs.clone().next().is_some();
+    let has_open_heir = heirs.any(|(id, _)| is_open(id));
+    prop_assert!(
+        filled || !(lives || has_heir),
+        "{} went where it has to be filled",
+        shard
+    );
+    prop_assert!(
+        is_open(&now) || !(lives || has_open_heir),
+        "{} went where it has to be opened",
+        shard
+    );
     Ok(())
 }
 

@@ -69,22 +69,17 @@ impl World {
         assign(&self.facts, self.plan.as_ref(), &self.policy)
     }
 
-    /// Takes the next plan, and has its copies begun.
+    /// Takes the next plan, and has its new copies begun and those closed that have no role any more.
     fn plan(&mut self) {
         let roles = self.assign();
-        self.facts.lags.retain(|shard, lags| {
-            let it = &roles[shard];
-            let member = |id: &MemberId| {
-                it.active == *id || it.standbys.contains_key(id) || it.warmups.contains_key(id)
-            };
-            lags.retain(|id, _| member(id));
-            true
-        });
         for (shard, it) in &roles {
             if !self.facts.groups[&shard.group].has_tables {
                 continue;
             }
             let lags = self.facts.lags.entry(shard.clone()).or_default();
+            let closed = self.facts.closed.entry(shard.clone()).or_default();
+            closed.extend(lags.keys().copied().filter(|id| !has_role(it, *id)));
+            closed.remove(&it.active);
             lags.insert(it.active, 0);
             for id in it.standbys.keys().chain(it.warmups.keys()) {
                 lags.entry(*id).or_insert(FAR_BEHIND);
@@ -96,6 +91,11 @@ impl World {
     fn catch_up(&mut self) {
         let lags = self.facts.lags.values_mut().flat_map(BTreeMap::values_mut);
         lags.for_each(|lag| *lag = 0);
+        let roles = self.plan.as_ref().map(Plan::shards);
+        for (shard, closed) in &mut self.facts.closed {
+            let it = roles.and_then(|roles| roles.get(shard));
+            closed.retain(|id| it.is_none_or(|it| !has_role(&it.roles(), *id)));
+        }
     }
 
     /// Plans until nothing changes any more.
@@ -171,6 +171,10 @@ fn plan_of(roles: BTreeMap<ShardId, Roles>) -> Plan {
     }
 }
 
+fn has_role(it: &Roles, id: MemberId) -> bool {
+    it.active == id || it.standbys.contains_key(&id) || it.warmups.contains_key(&id)
+}
+
 fn spread(counts: &[usize]) -> usize {
     counts.iter().max().unwrap_or(&0) - counts.iter().min().unwrap_or(&0)
 }
@@ -236,6 +240,9 @@ fn a_failover_prefers_standbys_and_among_them_those_that_are_not_behind() {
             if is_standby {
                 let standbys = &mut roles.get_mut(&shard).unwrap().standbys;
                 standbys.insert(id, Why::Missing);
+            } else {
+                let closed = world.facts.closed.entry(shard.clone()).or_default();
+                closed.insert(id);
             }
             lags.extend(lag.map(|lag| (id, lag)));
         }
@@ -244,6 +251,47 @@ fn a_failover_prefers_standbys_and_among_them_those_that_are_not_behind() {
         let active = world.assign()[&shard].active;
         let case = format!("{first:?} {second:?}");
         assert_eq!(active, [left, right][expected], "{case}");
+    }
+}
+
+#[test]
+fn a_planned_move_goes_only_to_a_copy_that_is_open() {
+    const AT_ONCE: bool = true;
+    // Whether the copy of who has the shards is open, and what the other has of them.
+    for (is_running, copy, expected) in [
+        (true, None, !AT_ONCE),
+        (true, Some((true, 0)), AT_ONCE),
+        (true, Some((true, 10_000)), AT_ONCE),
+        (true, Some((true, 10_001)), !AT_ONCE),
+        (true, Some((false, 0)), !AT_ONCE),
+        (true, Some((false, 10_001)), !AT_ONCE),
+        // All were down: it has to be opened wherever it goes.
+        (false, Some((false, 0)), AT_ONCE),
+        (false, Some((false, 10_001)), !AT_ONCE),
+    ] {
+        for leaves in [false, true] {
+            let mut world = World::new(&[(2, Some(0))], 8);
+            let from = world.add(100, None);
+            world.plan();
+            let to = world.add(100, None);
+            world.facts.nodes.get_mut(&from).unwrap().leaving = leaves;
+            for (shard, lags) in &mut world.facts.lags {
+                let closed = world.facts.closed.entry(shard.clone()).or_default();
+                lags.extend(copy.map(|(_, lag)| (to, lag)));
+                closed.extend(copy.filter(|(is_open, _)| !is_open).map(|_| to));
+                closed.extend((!is_running).then_some(from));
+            }
+            let roles = world.assign();
+            let moved = roles.values().filter(|it| it.active == to).count();
+            let warm = roles.values().filter(|it| it.warmups.contains_key(&to));
+            let all = if leaves { 2 } else { 1 };
+            let case = format!("{is_running} {copy:?} {leaves} {roles:?}");
+            assert_eq!(
+                (moved, warm.count()),
+                if expected { (all, 0) } else { (0, all) },
+                "{case}"
+            );
+        }
     }
 }
 
