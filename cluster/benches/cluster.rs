@@ -107,7 +107,7 @@ impl Bench {
         };
         Topology {
             groups: self.facts.groups.iter().map(group).collect(),
-            parts: BTreeMap::new(),
+            ..Topology::default()
         }
     }
 
