@@ -18,7 +18,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::shape::Shape;
+use crate::shape::{Shape, asks_its_bytes};
 
 pub use ordered::Ordered;
 
@@ -54,6 +54,12 @@ pub trait Codec<T>: Send + Sync + 'static {
     /// None for codecs that write names, or read what older ones wrote. [`Shape::of`] finds it out.
     fn shape(&self) -> Option<Shape> {
         None
+    }
+
+    /// False if it could not read what it writes, by what is seen from the type ([`asks_its_bytes`]): a table that had such
+    /// values would lose them.
+    fn reads_back(&self) -> bool {
+        true
     }
 }
 
@@ -159,6 +165,10 @@ impl<T: Serialize + DeserializeOwned> Codec<T> for Bincode {
     fn shape(&self) -> Option<Shape> {
         Some(Shape::of::<T>())
     }
+
+    fn reads_back(&self) -> bool {
+        !asks_its_bytes::<T>()
+    }
 }
 
 /// [MessagePack](https://msgpack.org), structs as maps with field names, so that fields can be added.
@@ -262,6 +272,10 @@ impl<T, C: Codec<T>> Codec<Option<T>> for Nullable<C> {
     fn shape(&self) -> Option<Shape> {
         self.0.shape()
     }
+
+    fn reads_back(&self) -> bool {
+        self.0.reads_back()
+    }
 }
 
 /// A codec that is shared by all that use a topic or table.
@@ -287,6 +301,15 @@ pub fn default_value_codec<T: Data>() -> SharedCodec<T> {
 /// too), all else [`Ordered`].
 pub fn default_table_key_codec<T: Data>() -> SharedCodec<T> {
     plain_codec().unwrap_or_else(|| Arc::new(Ordered))
+}
+
+/// The default codec of values that the app alone reads, those of tables and behind [`group_by`](crate::stream::Stream::group_by):
+/// [`Bincode`], or, for a type that asks the bytes what they are, [`MessagePack`].
+pub fn default_own_codec<T: Data>() -> SharedCodec<T> {
+    match asks_its_bytes::<T>() {
+        true => Arc::new(MessagePack),
+        false => Arc::new(Bincode),
+    }
 }
 
 fn plain_codec<T: 'static>() -> Option<SharedCodec<T>> {

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use tanist_cluster::Partition;
 
-use crate::codec::{Bincode, CodecError, Data, SharedCodec, default_key_codec};
+use crate::codec::{CodecError, Data, SharedCodec, default_key_codec, default_own_codec};
 use crate::mailbox::Item;
 use crate::partitioner::partition_of;
 use crate::port::TopicId;
@@ -184,7 +184,7 @@ impl<K: 'static, V: 'static> Stream<K, V> {
         V: Data,
     {
         let keys = default_key_codec::<K2>();
-        let values = self.intact.clone().unwrap_or_else(|| Arc::new(Bincode));
+        let values = self.intact.clone().unwrap_or_else(default_own_codec);
         let write_key = keys.clone();
         let rewrite = self.rewrite(values.clone(), move |record, bytes| {
             let key = key(record);

@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{Codec, CodecError, Format, all_read};
-use crate::shape::Shape;
+use crate::shape::{Shape, asks_its_bytes};
 use read::Reader;
 use write::Writer;
 
@@ -21,7 +21,7 @@ use write::Writer;
 ///
 /// Some types have no such form, and need another codec. A map (and so a struct with a `flatten`), a field that
 /// `skip_serializing_if` leaves out, and a variant of an enum behind its 256th are errors when they are written. An enum
-/// that is `untagged` or has a `tag` is written, but is an error when it is **read**: it asks the bytes what they are.
+/// that is `untagged` or has a `tag` asks the bytes what they are: an app with a table of such keys does not start.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Ordered;
 
@@ -45,6 +45,10 @@ impl<T: Serialize + DeserializeOwned> Codec<T> for Ordered {
 
     fn shape(&self) -> Option<Shape> {
         Some(Shape::of::<T>())
+    }
+
+    fn reads_back(&self) -> bool {
+        !asks_its_bytes::<T>()
     }
 }
 

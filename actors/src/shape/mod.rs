@@ -57,7 +57,7 @@ impl Shape {
     /// The shape of `T`, found out by having serde make some values of it. What cannot be made that way (a type that takes
     /// only certain strings, for example) is not known from there on.
     pub fn of<T: DeserializeOwned>() -> Self {
-        Self(trace::trace::<T>())
+        Self(trace::trace::<T>().kind)
     }
 
     /// The same, without what is nested deepest, if its text is longer than `limit`.
@@ -77,6 +77,12 @@ impl Shape {
     pub fn change_since(&self, then: &Self) -> Option<Change> {
         change(&mut Vec::new(), &then.0, &self.0)
     }
+}
+
+/// Whether a `T` can only be read from bytes that say what they are, as JSON's and MessagePack's do, and those of codecs that
+/// go by position do not: serde's `tag`, `untagged` and `flatten` make such types, and [`serde_json::Value`] is one.
+pub fn asks_its_bytes<T: DeserializeOwned>() -> bool {
+    trace::trace::<T>().asks
 }
 
 fn change(at: &mut Vec<String>, then: &Kind, now: &Kind) -> Option<Change> {

@@ -186,6 +186,13 @@ enum Untagged {
 }
 
 #[derive(Deserialize)]
+#[serde(tag = "kind")]
+#[expect(dead_code, reason = "only its shape is looked at")]
+enum Tagged {
+    Number { of: u8 },
+}
+
+#[derive(Deserialize)]
 #[expect(dead_code, reason = "only its shape is looked at")]
 struct Flat {
     before: u8,
@@ -225,6 +232,21 @@ fn types_that_take_only_some_values_are_given_such_or_not_known_from_there_on() 
     check::<AliasedVariants>("<_ | _ u8>");
     // No codec that goes by position writes it.
     check::<Flat>("[str => _]");
+}
+
+#[test]
+fn a_type_that_asks_its_bytes_what_they_are_is_found_out() {
+    assert!(asks_its_bytes::<Untagged>());
+    assert!(asks_its_bytes::<Tagged>());
+    assert!(asks_its_bytes::<Flat>());
+    assert!(asks_its_bytes::<(u8, Vec<Option<serde_json::Value>>)>());
+    assert!(!asks_its_bytes::<(
+        Visit,
+        Source,
+        uuid::Uuid,
+        NonZeroU32,
+        Never
+    )>());
 }
 
 #[test]

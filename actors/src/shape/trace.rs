@@ -42,8 +42,16 @@ const TEXTS: [&str; 14] = [
 ];
 const BYTES: [&[u8]; 4] = [&[0; 16], b"", &[0; 4], &[0; 32]];
 
+/// What was found out about a type.
+pub(super) struct Traced {
+    /// What it is made of.
+    pub(super) kind: Kind,
+    /// Whether it, or a part of it, asks the bytes what they are.
+    pub(super) asks: bool,
+}
+
 /// What `T` is made of, as far as it can be found out.
-pub(super) fn trace<T: DeserializeOwned>() -> Kind {
+pub(super) fn trace<T: DeserializeOwned>() -> Traced {
     let mut root = Node::default();
     let state = State::default();
     for _ in 0..MAX_PASSES {
@@ -62,7 +70,10 @@ pub(super) fn trace<T: DeserializeOwned>() -> Kind {
             break;
         }
     }
-    root.kind()
+    Traced {
+        kind: root.kind(),
+        asks: state.asks.get(),
+    }
 }
 
 /// What the parts of a trace share.
@@ -83,6 +94,7 @@ struct State {
     /// A variant of each enum that could be made.
     makeable: RefCell<BTreeMap<&'static str, usize>>,
     nodes: Cell<usize>,
+    asks: Cell<bool>,
 }
 
 impl State {
@@ -304,11 +316,12 @@ impl<'de> Deserializer<'de> for Tracer<'_> {
 
     // Who asks for anything cannot be read from bytes that do not say what they are.
     fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, End> {
+        self.state.asks.set(true);
         self.state.end()
     }
 
-    fn deserialize_ignored_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, End> {
-        self.state.end()
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, End> {
+        self.deserialize_any(visitor)
     }
 
     fn deserialize_unit<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, End> {

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::TableShape;
-use crate::codec::{Bincode, Data, SharedCodec, default_table_key_codec};
+use crate::codec::{Data, SharedCodec, default_own_codec, default_table_key_codec};
 
 /// A table, declared once ([`crate::app`]-wide): what it is called and how its keys and values are written. An agent's
 /// factory turns it into the [`super::Table`] of its shard.
@@ -39,12 +39,12 @@ pub struct TableConfig {
 }
 
 impl<K: Data, V: Data> TableDef<K, V> {
-    /// A table with the default codecs: keys as in [`default_table_key_codec`], values by [`Bincode`].
+    /// A table with the default codecs: keys as in [`default_table_key_codec`], values as in [`default_own_codec`].
     pub fn new(name: &str) -> Self {
         Self {
             name: name.into(),
             keys: default_table_key_codec(),
-            values: Arc::new(Bincode),
+            values: default_own_codec(),
             config: Arc::new(Mutex::new(TableConfig {
                 version: 1,
                 standbys: 1,

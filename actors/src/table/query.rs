@@ -17,6 +17,9 @@ pub trait TableReader: Send + Sync {
     /// How keys and values are written.
     fn shape(&self) -> Arc<TableShape>;
 
+    /// Whether keys, and whether values, can be read as they are written ([`Codec::reads_back`](crate::codec::Codec)).
+    fn reads_back(&self) -> (bool, bool);
+
     /// The bytes of a key given as text: as it is for a table of strings, else as JSON.
     fn key(&self, text: &str) -> Result<Vec<u8>, TableError>;
 
@@ -59,6 +62,10 @@ pub struct TableEntry {
 impl<K: Data + Hash + Eq + Clone, V: Data> TableReader for TableDef<K, V> {
     fn shape(&self) -> Arc<TableShape> {
         self.written_as()
+    }
+
+    fn reads_back(&self) -> (bool, bool) {
+        (self.keys.reads_back(), self.values.reads_back())
     }
 
     fn key(&self, text: &str) -> Result<Vec<u8>, TableError> {

@@ -91,6 +91,18 @@ pub enum Fault {
         /// What it should take.
         needed: usize,
     },
+    /// A table with keys or values that nobody could read.
+    #[error(
+        "table {table}: its {what}s could be written, but not read again: their type asks the bytes what they are (as serde's \
+         `tag`, `untagged` and `flatten` do, and `serde_json::Value`), and the table's codec does not write that: give it \
+         another, such as `.{what}_codec(Json)`"
+    )]
+    NotReadBack {
+        /// The table.
+        table: Arc<str>,
+        /// `key` or `value`.
+        what: &'static str,
+    },
     /// A table that no agent uses, or agents without a common topic.
     #[error("nothing to run: the app has no agents and no timers")]
     Nothing,

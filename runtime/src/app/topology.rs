@@ -92,6 +92,7 @@ impl App {
         }
         for group in &groups {
             check_changelogs(group, &entries, existing, &mut faults);
+            check_codecs(group, &mut faults);
         }
         if !faults.is_empty() {
             return Err(Faults(faults));
@@ -356,6 +357,19 @@ fn check_changelogs(
                     .map(|it| name(it.topic).clone())
                     .collect(),
             });
+        }
+    }
+}
+
+fn check_codecs(group: &GroupSpec, faults: &mut Vec<Fault>) {
+    for table in group.tables.iter().map(|table| &table.spec) {
+        let (keys, values) = table.reader.reads_back();
+        for (what, _) in [("key", keys), ("value", values)]
+            .iter()
+            .filter(|(_, reads)| !reads)
+        {
+            let table = table.name.clone();
+            faults.push(Fault::NotReadBack { table, what });
         }
     }
 }
