@@ -334,8 +334,7 @@ fn groups_that_ended_up_on_a_node_each_are_mixed() {
 
 /// Each node has as many actives and as many copies as the others; where a shard of a group may go has a copy of it, and
 /// what could come back for it has none there.
-#[test]
-fn a_group_is_spread_although_copies_have_to_change_places_for_it() {
+fn lopsided() -> World {
     let mut world = World::new(&[(3, Some(1)), (8, Some(1)), (7, Some(1))], 4);
     world.add_all(3, 1);
     world.converge().unwrap();
@@ -355,22 +354,73 @@ fn a_group_is_spread_although_copies_have_to_change_places_for_it() {
         &[(1, 2), (1, 0), (2, 0), (2, 0), (2, 0), (2, 0), (0, 2)],
     ];
     let plan = world.plan.as_mut().unwrap();
-    for (it, (active, standby)) in plan.shards.values_mut().zip(groups.concat()) {
+    world.facts.closed.clear();
+    for ((shard, it), (active, standby)) in plan.shards.iter_mut().zip(groups.concat()) {
         it.active = MemberId(active);
         it.standbys = [(MemberId(standby), Why::Missing)].into();
+        let lags = [(it.active, 0), (MemberId(standby), 0)];
+        world.facts.lags.insert(shard.clone(), lags.into());
     }
+    world
+}
+
+#[test]
+fn a_group_is_spread_although_copies_have_to_change_places_for_it() {
+    let mut world = lopsided();
     let even = (vec![6; 3], vec![12; 3]);
     assert_eq!((world.actives(), world.replicas()), even);
     world.converge().unwrap();
     assert_eq!((world.actives(), world.replicas()), even);
     for group in ["g0", "g1", "g2"] {
-        let of_group =
-            world.count(|id, shard, it| shard.group.as_str() == group && it.active == id);
-        assert!(
-            spread(&of_group) <= 1,
-            "{group} {of_group:?}\n{}",
-            world.show()
-        );
+        let counts = world.count(|id, shard, it| shard.group.as_str() == group && it.active == id);
+        assert!(spread(&counts) <= 1, "{group} {counts:?}\n{}", world.show());
+    }
+}
+
+#[test]
+fn to_spread_a_group_costs_no_balance_and_is_done_as_a_whole_or_not_at_all() {
+    for max_warmups in 1..=4 {
+        let mut world = lopsided();
+        world.policy.max_warmups = max_warmups;
+        let problem = Problem::of(&world.facts, &world.policy);
+        let before = world.shards().values().map(|it| Some(it.roles()));
+        let before: Vec<Option<Roles>> = before.collect();
+        let mut state = State::of(&problem, &before);
+        state.charge_what_is_pending();
+        // Both what comes back and the standby that goes for it have to be filled.
+        assert_eq!(spread::spread_groups(&mut state), max_warmups >= 2);
+        for n in 0..3 {
+            let deviations = (state.active_deviation(n), state.replica_deviation(n));
+            assert_eq!(deviations, (0, 0), "{max_warmups}");
+        }
+    }
+}
+
+#[test]
+fn a_standby_that_is_missing_goes_where_there_is_least_to_do() {
+    // Of the second node and of the third: their copy, whether it is open, and its lag.
+    for (second, third, expected) in [
+        (None, None, 1),
+        (None, Some((false, 0)), 2),
+        (None, Some((false, FAR_BEHIND)), 1),
+        (Some((false, 0)), Some((true, 0)), 2),
+        (Some((true, 0)), Some((false, 0)), 1),
+    ] {
+        let mut world = World::new(&[(1, Some(1))], 8);
+        world.add(100, None);
+        world.plan();
+        for copy in [second, third] {
+            let id = world.add(100, None);
+            for (shard, lags) in &mut world.facts.lags {
+                lags.extend(copy.map(|(_, lag)| (id, lag)));
+                let closed = world.facts.closed.entry(shard.clone()).or_default();
+                closed.extend(copy.filter(|(is_open, _)| !is_open).map(|_| id));
+            }
+        }
+        world.plan();
+        let it = world.shards().values().next().unwrap();
+        let standbys: Vec<_> = it.standbys.keys().collect();
+        assert_eq!(standbys, [&MemberId(expected)], "{second:?} {third:?}");
     }
 }
 
