@@ -64,6 +64,11 @@ impl RocksStore {
         self.number(properties::NUM_IMMUTABLE_MEM_TABLE) > 0
     }
 
+    /// True if there is something that only write buffers hold.
+    fn has_unwritten(&self) -> bool {
+        self.number(properties::NUM_ENTRIES_ACTIVE_MEM_TABLE) > 0 || self.is_flushing()
+    }
+
     fn number(&self, property: &PropName) -> u64 {
         // A database that does not know has nothing to flush.
         let number = self.db.property_int_value(property);
@@ -154,8 +159,11 @@ impl Store for RocksStore {
         remove(&file)?;
         let take_over = || {
             self.write_file(changes, &file)?;
-            // What was applied before is in files before: a crash would lose it otherwise, and not what came later.
-            self.db.flush()?;
+            // What was applied before is in files before: a crash would lose it otherwise, and not what came later. Not asked
+            // for without need: RocksDB first waits until files have been merged, for ever where the disk is full.
+            if self.has_unwritten() {
+                self.db.flush()?;
+            }
             let mut ingest = IngestExternalFileOptions::default();
             ingest.set_move_files(true);
             self.db.ingest_external_file_opts(&ingest, vec![&file])
