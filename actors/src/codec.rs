@@ -126,8 +126,12 @@ impl<T: Serialize + DeserializeOwned> Codec<T> for Json {
 
     fn decode(&self, bytes: &[u8]) -> Result<T, CodecError> {
         // Checked as a whole, not string by string: of the strings of a record most are the names of its fields, and short.
-        let text = std::str::from_utf8(bytes).map_err(CodecError::new)?;
-        serde_json::from_str(text).map_err(CodecError::new)
+        // What is wrong may be in a field that nobody reads.
+        match std::str::from_utf8(bytes) {
+            Ok(text) => serde_json::from_str(text),
+            Err(_) => serde_json::from_slice(bytes),
+        }
+        .map_err(CodecError::new)
     }
 
     fn decode_null(&self) -> Result<T, CodecError> {

@@ -11,6 +11,7 @@ use crate::partitioner::partition_of;
 use crate::port::TopicId;
 use crate::record::{Record, RecordHeaders};
 use crate::stage::{Extras, Stage, Target, boxed};
+use crate::table::TableShape;
 use crate::topic::{SharedTopicConfig, Topic, Topics};
 
 /// Records of a topic on their way to an agent. Composed lazily: only [`Stream::group_by`] and [`Stream::through`] make a
@@ -73,6 +74,8 @@ pub struct Repartition {
     pub config: SharedTopicConfig,
     /// Where its records come from.
     pub upstream: Origin,
+    /// How it is written.
+    pub written: TableShape,
     /// Set when the app has given the topic its place.
     pub topic: OnceLock<TopicId>,
     pub(crate) rewrite: Rewrite,
@@ -234,6 +237,7 @@ impl<K: 'static, V: 'static> Stream<K, V> {
                 declared,
                 config,
                 upstream: self.origin.clone(),
+                written: TableShape::new(&*keys, &*values),
                 topic: OnceLock::new(),
                 rewrite,
             })),

@@ -56,6 +56,9 @@ pub trait TopicCodec: Send + Sync {
         key: Option<&[u8]>,
         value: Option<&[u8]>,
     ) -> Result<(Value, Value), CodecError>;
+
+    /// Whether a record without a key has a meaning.
+    fn takes_no_key(&self) -> bool;
 }
 
 /// The bytes of a key and of a value.
@@ -72,6 +75,10 @@ impl<K: Data, V: Data> TopicCodec for Topic<K, V> {
         value: Option<&[u8]>,
     ) -> Result<(Value, Value), CodecError> {
         Ok((json_of(&*self.keys, key)?, json_of(&*self.values, value)?))
+    }
+
+    fn takes_no_key(&self) -> bool {
+        self.keys.decode_null().is_ok()
     }
 }
 

@@ -19,9 +19,10 @@ pub struct Topology {
     /// for example `agent count-orders` -> `orders by account, table order_count`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub parts: BTreeMap<String, String>,
-    /// How tables are written, where that is known: has to be equal for those of which both know it.
+    /// How tables, and topics between two steps, are written, where that is known: has to be equal for those of which both
+    /// know it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub tables: BTreeMap<String, String>,
+    pub written: BTreeMap<String, String>,
 }
 
 /// One group of co-partitioned topics.
@@ -58,8 +59,8 @@ impl Topology {
             hash.line(&what);
             hash.line(&made_of);
         }
-        for (table, written) in &self.tables {
-            hash.line(table);
+        for (what, written) in &self.written {
+            hash.line(what);
             hash.line(written);
         }
         Fingerprint(hash.0)
@@ -82,9 +83,9 @@ impl Topology {
         }
         let only_there = there.keys().filter(|what| !here.contains_key(*what));
         found.extend(only_there.map(|what| format!("{what} is only there")));
-        found.extend(self.tables.iter().filter_map(|(table, here)| {
-            let there = other.tables.get(table).filter(|there| *there != here)?;
-            Some(format!("table {table} is {here} here and {there} there"))
+        found.extend(self.written.iter().filter_map(|(what, here)| {
+            let there = other.written.get(what).filter(|there| *there != here)?;
+            Some(format!("{what} is {here} here and {there} there"))
         }));
         found
     }
@@ -187,8 +188,8 @@ mod tests {
             let mut topology = orders(8, &["order_count"]);
             let tables = written
                 .iter()
-                .map(|it| ("order_count".to_owned(), (*it).to_owned()));
-            topology.tables = tables.collect();
+                .map(|it| ("table order_count".to_owned(), (*it).to_owned()));
+            topology.written = tables.collect();
             topology
         };
         let (narrow, wide, unknown) = (with(&["u32"]), with(&["u64"]), with(&[]));

@@ -60,6 +60,11 @@ impl Shape {
         Self(trace::trace::<T>().kind)
     }
 
+    /// Whether nothing of it is left open.
+    pub fn is_known(&self) -> bool {
+        is_known(&self.0)
+    }
+
     /// The same, without what is nested deepest, if its text is longer than `limit`.
     pub(crate) fn within_bytes(self, limit: usize) -> Self {
         let whole = std::iter::once(self.clone());
@@ -115,6 +120,21 @@ fn change(at: &mut Vec<String>, then: &Kind, now: &Kind) -> Option<Change> {
             then: Shape(then.clone()),
             now: Shape(now.clone()),
         }),
+    }
+}
+
+fn is_known(kind: &Kind) -> bool {
+    let are_known = |parts: &[(String, Kind)]| {
+        let mut parts = parts.iter();
+        parts.all(|(name, kind)| !name.is_empty() && is_known(kind))
+    };
+    match kind {
+        Kind::Unknown => false,
+        Kind::Plain(_) | Kind::Again(_) => true,
+        Kind::Option(kind) | Kind::Sequence(kind) | Kind::Array(kind, _) => is_known(kind),
+        Kind::Map(entry) => is_known(&entry.0) && is_known(&entry.1),
+        Kind::Tuple(parts) => parts.iter().all(is_known),
+        Kind::Struct(parts) | Kind::Enum(parts) => are_known(parts),
     }
 }
 

@@ -305,7 +305,6 @@ impl<'de> Deserializer<'de> for Tracer<'_> {
         deserialize_char visit_char "char" ['a', '0'];
         deserialize_str visit_str "str" TEXTS;
         deserialize_string visit_str "str" TEXTS;
-        deserialize_identifier visit_str "str" TEXTS;
         deserialize_bytes visit_bytes "bytes" BYTES;
         deserialize_byte_buf visit_bytes "bytes" BYTES;
     }
@@ -318,6 +317,11 @@ impl<'de> Deserializer<'de> for Tracer<'_> {
     fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, End> {
         self.state.asks.set(true);
         self.state.end()
+    }
+
+    // Names of fields are not written, where fields go by position.
+    fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, End> {
+        self.deserialize_any(visitor)
     }
 
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, End> {

@@ -3,7 +3,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::TableShape;
-use crate::codec::{Data, SharedCodec, default_own_codec, default_table_key_codec};
+use crate::codec::{Bincode, Data, SharedCodec, default_own_codec, default_table_key_codec};
+use crate::shape::asks_its_bytes;
 
 /// A table, declared once ([`crate::app`]-wide): what it is called and how its keys and values are written. An agent's
 /// factory turns it into the [`super::Table`] of its shard.
@@ -11,6 +12,8 @@ pub struct TableDef<K, V> {
     pub(crate) name: Arc<str>,
     pub(crate) keys: SharedCodec<K>,
     pub(crate) values: SharedCodec<V>,
+    /// What older builds took for values whose type asks the bytes what they are; those that never had to ask can be read.
+    pub(crate) older: Option<SharedCodec<V>>,
     pub(crate) config: Arc<Mutex<TableConfig>>,
     shape: Arc<OnceLock<Arc<TableShape>>>,
 }
@@ -21,6 +24,7 @@ impl<K, V> Clone for TableDef<K, V> {
             name: self.name.clone(),
             keys: self.keys.clone(),
             values: self.values.clone(),
+            older: self.older.clone(),
             config: self.config.clone(),
             shape: self.shape.clone(),
         }
@@ -45,6 +49,7 @@ impl<K: Data, V: Data> TableDef<K, V> {
             name: name.into(),
             keys: default_table_key_codec(),
             values: default_own_codec(),
+            older: asks_its_bytes::<V>().then(|| Arc::new(Bincode) as SharedCodec<V>),
             config: Arc::new(Mutex::new(TableConfig {
                 version: 1,
                 standbys: 1,
@@ -114,6 +119,7 @@ impl<K, V> TableDef<K, V> {
     #[must_use]
     pub fn value_codec(mut self, codec: impl crate::codec::Codec<V>) -> Self {
         self.values = Arc::new(codec);
+        self.older = None;
         self.shape = Arc::default();
         self
     }

@@ -324,6 +324,16 @@ pub(super) fn decode_stored<K, V: 'static>(
             };
             def.values.decode(value).map_err(explained)
         }
+        [stored_format, stored_version, value @ ..]
+            if *stored_version == version
+                && def
+                    .older
+                    .as_ref()
+                    .is_some_and(|it| it.format() as u8 == *stored_format) =>
+        {
+            let older = def.older.as_ref().unwrap_or(&def.values);
+            older.decode(value).map_err(|error| unreadable(&error))
+        }
         [stored_format, stored_version, ..] => Err(TableError::Version {
             table: def.name.clone(),
             key: shown(key),

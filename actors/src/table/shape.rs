@@ -21,11 +21,20 @@ pub struct TableShape {
 }
 
 impl TableShape {
-    pub(super) fn new<K: 'static, V: 'static>(keys: &dyn Codec<K>, values: &dyn Codec<V>) -> Self {
+    pub(crate) fn new<K: 'static, V: 'static>(keys: &dyn Codec<K>, values: &dyn Codec<V>) -> Self {
         Self {
             keys: written(keys).into(),
             values: written(values).into(),
         }
+    }
+
+    /// Whether all of it could be found out. Two builds may differ in what they find of one and the same type.
+    pub fn is_known(&self) -> bool {
+        let is_known = |text: &str| match text.split_once(' ') {
+            Some((_, shape)) => shape.parse().is_ok_and(|shape: Shape| shape.is_known()),
+            None => true,
+        };
+        is_known(&self.keys) && is_known(&self.values)
     }
 
     /// What keeps a table of this shape from reading what one of the shape `then` wrote, as a sentence, if anything.

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use tanist_cluster::{Offset, Partition, ShardId};
 
 use super::*;
+use crate::codec::{Bincode, Codec, Format, Json};
 use crate::port::{MemoryStore, Store, TopicId};
 use crate::stage::{Stage, Target};
 
@@ -247,6 +248,39 @@ fn a_commit_takes_nothing_of_an_unfinished_record_but_what_it_overwrote() {
     world.shard.undo(waiting);
     assert_eq!(world.entries(), [("a".to_owned(), 1)].into());
     assert!(!world.shard.has_dirty(), "what was undone is not written");
+}
+
+/// Has to ask its bytes only where there is `more`.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+struct Seldom {
+    name: String,
+    more: Option<serde_json::Value>,
+}
+
+#[test]
+fn what_an_older_build_wrote_of_a_type_that_did_not_ask_its_bytes_is_read() {
+    let old = Seldom {
+        name: "a".into(),
+        more: None,
+    };
+    let def = TableDef::<String, Seldom>::new("accounts");
+    let mut bytes = vec![Format::Bincode as u8, 1];
+    Bincode.encode(&old, &mut bytes).unwrap();
+    let read = |def: &TableDef<String, Seldom>, bytes: &[u8]| {
+        super::handle::decode_stored(def, 1, b"a", bytes)
+    };
+    assert_eq!(read(&def, &bytes), Ok(old.clone()));
+    let chosen = def.value_codec(Json);
+    assert!(matches!(
+        read(&chosen, &bytes),
+        Err(TableError::Version { .. })
+    ));
+    bytes[1] = 2;
+    let def = TableDef::<String, Seldom>::new("accounts");
+    assert!(matches!(
+        read(&def, &bytes),
+        Err(TableError::Version { .. })
+    ));
 }
 
 #[test]

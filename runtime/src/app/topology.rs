@@ -65,6 +65,19 @@ impl App {
         declared.chain(changelogs).collect()
     }
 
+    /// Whether the app, and nobody else, writes to this topic.
+    pub(crate) fn is_own_topic(&self, name: &str) -> bool {
+        let mut topics = self.topics.iter();
+        let mut tables = self.tables.iter();
+        topics.any(|topic| *topic.name == *name && topic.kind != TopicKind::Declared)
+            || tables.any(|table| *self.changelog_name(table) == *name)
+            || [
+                format!("{}.control", self.id),
+                format!("{}.heartbeat", self.id),
+            ]
+            .contains(&name.to_owned())
+    }
+
     fn changelog_name(&self, table: &str) -> Arc<str> {
         format!("{}-{table}-changelog", self.id).into()
     }
@@ -300,13 +313,24 @@ impl App {
         };
         let written = |group: &GroupSpec| {
             let tables = group.tables.iter().map(|table| &table.spec);
-            let written = tables.map(|it| (it.name.to_string(), it.reader.shape().to_string()));
+            let written = tables.map(|it| (format!("table {}", it.name), it.reader.shape()));
             written.collect::<Vec<_>>()
         };
+        let between = self.agents.iter().filter_map(|agent| match &agent.origin {
+            Some(Origin::Repartition(through)) => {
+                let topic = format!("topic {}", name(*through.topic.get()?));
+                Some((topic, Arc::new(through.written.clone())))
+            }
+            _ => None,
+        });
+        let written = groups.iter().flat_map(written).chain(between);
         Topology {
             groups: groups.iter().map(group).collect(),
             parts: groups.iter().flat_map(agent).collect(),
-            tables: groups.iter().flat_map(written).collect(),
+            written: written
+                .filter(|(_, written)| written.is_known())
+                .map(|(what, written)| (what, written.to_string()))
+                .collect(),
         }
     }
 }

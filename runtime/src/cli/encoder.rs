@@ -46,6 +46,17 @@ impl Encoder {
         }
     }
 
+    /// A key as [`Encoder::key`], or none.
+    pub(super) fn key_if_any(&self, text: Option<&[u8]>) -> Result<Option<Vec<u8>>, String> {
+        match (text, &self.codec) {
+            (Some(text), _) => self.key(text).map(Some),
+            (None, Some(codec)) if !codec.takes_no_key() => {
+                Err("its records have keys, and none was given".into())
+            }
+            (None, _) => Ok(None),
+        }
+    }
+
     /// A key given as text, or else as JSON.
     pub(super) fn key(&self, text: &[u8]) -> Result<Vec<u8>, String> {
         let Some(codec) = &self.codec else {
@@ -122,6 +133,20 @@ mod tests {
         let pair = encoder::<(String, u32), u8>(|topic| topic);
         assert_eq!(pair.key(br#"["a",1]"#).unwrap(), br#"["a",1]"#);
         assert!(pair.key(b"a").is_err());
+    }
+
+    #[test]
+    fn a_key_may_be_left_out_where_the_topics_type_has_a_value_for_that() {
+        assert_eq!(
+            encoder::<Option<String>, u8>(|topic| topic).key_if_any(None),
+            Ok(None)
+        );
+        assert_eq!(Encoder::new(None).key_if_any(None), Ok(None));
+        assert!(
+            encoder::<String, u8>(|topic| topic)
+                .key_if_any(None)
+                .is_err()
+        );
     }
 
     #[test]

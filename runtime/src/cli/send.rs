@@ -66,6 +66,11 @@ impl SendArgs {
 }
 
 pub(super) async fn run(session: Session, args: SendArgs) -> Result<()> {
+    if !args.raw && session.app.is_own_topic(&args.topic) {
+        return Err(Error::Usage(args.refused(
+            "it is the app's own, and what others write there can break it",
+        )));
+    }
     let wish = session.wish;
     let open = async {
         let kafka = connect_beside(&session.settings).await?;
@@ -110,8 +115,7 @@ async fn send_one(client: &Client, args: &SendArgs, encoder: &Encoder) -> Result
         _ => return Err(Error::Usage("give [KEY] VALUE".into())),
     };
     let refused = |error: String| Error::Usage(args.refused(&error));
-    let key = key.map(|key| encoder.key(key)).transpose();
-    let key = key.map_err(refused)?;
+    let key = encoder.key_if_any(key).map_err(refused)?;
     let value = encoder.value(value.as_bytes()).map_err(refused)?;
     let (topic, key) = (&args.topic, key.as_deref());
     client.send_bytes(topic, key, Some(&value), None).await
@@ -166,8 +170,7 @@ async fn send_line(
     }
     let (key, timestamp) = fields(text, args).map_err(at)?;
     let refused = |error: String| at(args.refused(&error));
-    let key = key.map(|key| encoder.key(&key)).transpose();
-    let key = key.map_err(refused)?;
+    let key = encoder.key_if_any(key.as_deref()).map_err(refused)?;
     let value = encoder.value(text).map_err(refused)?;
     let (topic, key) = (&args.topic, key.as_deref());
     client.send_bytes(topic, key, Some(&value), timestamp).await
