@@ -1,5 +1,8 @@
 //! [`Beside`]: what a commit writes beside a shard's offsets into the consumer group.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::port::TopicUuid;
@@ -9,8 +12,13 @@ use crate::table::Inputs;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Beside {
-    /// Of a shard with tables: the commit that its changelogs contain, or else they were lost.
+    /// Of a shard with tables: the commit that its changelogs contain, or else they were lost. As older builds wrote it.
     Commit(u64),
+    /// The same, and which changelogs these are: that of a table with a new name never had any of it.
+    Tables {
+        commit: u64,
+        changelogs: BTreeSet<Arc<str>>,
+    },
     /// Of a shard without tables: what it has finished, where the offsets do not say it all.
     Inputs(Inputs),
     /// Of a shard without tables: which topic the offset is of, where that is all that there is to say.

@@ -231,10 +231,15 @@ impl Shard {
             *offset = next.min(*offset);
         }
         let is_plain = is_plain(&smallest, &self.intakes, inputs);
+        let changelogs = self.group.tables.iter().map(|table| table.changelog);
+        let tables = Beside::Tables {
+            commit: inputs.commit,
+            changelogs: changelogs.map(|it| self.desk.topic_name(it)).collect(),
+        };
         let commit = |(topic, offset): (&TopicId, &Offset)| {
             let partition = self.input(*topic);
             let metadata = match self.has_tables() {
-                true => Beside::Commit(inputs.commit).text(),
+                true => tables.text(),
                 false => beside(inputs, &partition.topic, is_plain),
             };
             OffsetCommit {

@@ -1,7 +1,7 @@
 //! Where a shard's inputs stand, and opening them there.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -122,9 +122,15 @@ impl Worker {
 impl Known {
     /// A shard whose changelogs were lost with its disk would go on from the group's offsets, with empty tables.
     fn check_changelogs(&self, shard: &ShardId, replay: &Replay) -> Result<(), ReplicaError> {
+        let is_declared = |changelogs: &BTreeSet<Arc<str>>| {
+            let mut declared = replay.changelogs().iter();
+            declared.any(|it| changelogs.contains(&it.topic))
+        };
         let commits = self.committed.values();
         let commits = commits.filter_map(|offset| match Beside::read(&offset.metadata)? {
             Beside::Commit(commit) => Some(commit),
+            // Where all its tables have other names now, they begin empty.
+            Beside::Tables { commit, changelogs } => is_declared(&changelogs).then_some(commit),
             Beside::Inputs(_) | Beside::Topic(_) => None,
         });
         let last = commits.max().unwrap_or(0);
@@ -150,7 +156,7 @@ impl Known {
         let beside = committed.and_then(|committed| match Beside::read(&committed.metadata)? {
             Beside::Topic(uuid) => Some(uuid),
             Beside::Inputs(inputs) => inputs.topics.get(&partition.topic).cloned(),
-            Beside::Commit(_) => None,
+            Beside::Commit(_) | Beside::Tables { .. } => None,
         });
         let read = inputs.topics.get(&partition.topic).cloned().or(beside);
         let info = self.topics.get(&partition.topic);
@@ -253,7 +259,7 @@ fn resume(
 ) -> Option<Progress> {
     let beside = committed.and_then(|committed| match Beside::read(&committed.metadata)? {
         Beside::Inputs(inputs) => Some(inputs),
-        Beside::Commit(_) | Beside::Topic(_) => None,
+        Beside::Commit(_) | Beside::Tables { .. } | Beside::Topic(_) => None,
     });
     let others = || {
         let same_topic = state.agents.iter().filter(|(key, _)| {

@@ -256,6 +256,51 @@ fn a_node_with_another_type_does_not_join_those_that_run() {
     assert_eq!(kept, Some(Tally { count: 2, bytes: 8 }));
 }
 
+/// Sends on what it is told, through a topic of its own.
+fn regrouped<T: Data + Clone>() -> App {
+    let mut app = App::new("regrouped");
+    let told = app.topic::<String, T>("told").partitions(2);
+    let out = app.topic::<String, T>("out").partitions(2);
+    let by_key = told.map(|it| it).group_by("key", |it| it.key.clone());
+    app.agent_fn("pass", by_key, async move |it: Record<String, T>, cx| {
+        cx.send(&out, it.key, it.value)
+    });
+    app
+}
+
+#[test]
+fn nodes_that_would_read_each_others_records_between_two_steps_otherwise_do_not_work_together() {
+    let mut test = TestApp::new(regrouped::<Tally>()).nodes(2);
+    test.settle();
+    test.stop("n2").unwrap();
+    test.deploy(regrouped::<Swapped>());
+    test.start("n2");
+    test.advance(Duration::from_secs(5));
+    let ended = test.ended("n2").expect("it was refused").unwrap_err();
+    let expected =
+        "topic regrouped-key-repartition is utf8 -> bincode {bytes: u64, count: u64} here";
+    assert!(ended.contains(expected), "{ended}");
+}
+
+/// Of the same bytes as [`Tally`]; another name may stand for a field when it is read by names.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Aliased {
+    #[serde(alias = "number")]
+    count: u64,
+    bytes: u64,
+}
+
+#[test]
+fn nodes_of_two_builds_that_find_out_different_things_of_one_type_work_together() {
+    let mut test = TestApp::new(regrouped::<Tally>()).nodes(2);
+    test.settle();
+    test.stop("n2").unwrap();
+    test.deploy(regrouped::<Aliased>());
+    test.start("n2");
+    test.advance(Duration::from_secs(5));
+    assert!(test.ended("n2").is_none());
+}
+
 /// Keeps what is logged.
 #[derive(Clone, Default)]
 struct Logged(std::sync::Arc<Mutex<Vec<u8>>>);
@@ -313,4 +358,28 @@ fn a_table_that_was_renamed_is_missed_once_a_start_until_its_changelog_is_delete
     test.broker().delete_topic(CHANGELOG, now).unwrap();
     let after = warnings(CHANGELOG, || begin(&mut test));
     assert_eq!(after, [""; 0]);
+}
+
+#[test]
+fn a_table_that_was_renamed_begins_empty_also_where_the_old_one_never_was() {
+    let renamed = || words_as::<String, Tally>("held", |table| table);
+    let mut test = TestApp::new(words::<Tally>());
+    send(&mut test, &["one", "two"]);
+    restart(&mut test, renamed(), true);
+    send(&mut test, &["three"]);
+    let held = test.table("held").get::<Tally>("a");
+    assert_eq!(held, Some(Tally { count: 1, bytes: 5 }));
+    // Under its new name it is missed when it is lost.
+    let now = tanist_broker::Millis(test.now().0);
+    test.stop("n1").unwrap();
+    test.broker()
+        .delete_topic("words-held-changelog", now)
+        .unwrap();
+    test.lose_disk("n1");
+    test.start("n1");
+    let reason = broken(&mut test);
+    assert!(
+        reason.contains("has lost what was committed to it"),
+        "{reason}"
+    );
 }
