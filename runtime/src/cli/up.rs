@@ -136,7 +136,9 @@ impl Local {
             true => Face::terminal(place.to_string())?,
             false => lines(output, &place)?,
         };
-        let view = View::new(is_embedded.then(|| topology.shards()).into_iter().flatten());
+        let shards = is_embedded.then(|| topology.shards()).into_iter().flatten();
+        let inputs = topology.groups.values().map(|group| group.topics.len());
+        let view = View::new(shards, inputs.sum());
         let mut host = Host::new(app.id(), cluster, view, face, desk);
         for _ in 0..nodes {
             host.carry_out(&Order::Add).map_err(Error::new)?;

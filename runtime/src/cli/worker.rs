@@ -12,6 +12,7 @@ use super::Session;
 use super::launch::{Launch, stopped};
 use super::output::Output;
 use super::overdue;
+use super::signals::interrupted;
 use crate::error::{Error, Result};
 use crate::http::Api;
 use crate::node::{NodeExit, Wish};
@@ -43,6 +44,7 @@ pub(super) async fn run(session: Session, args: WorkerArgs) -> Result<()> {
     }
     let launch = Launch::new(session.app, &session.settings)?;
     let api = launch.api().clone();
+    let ended = session.wish.clone();
     let (wish, gone) = while_there(launch.data().clone(), session.wish);
     let watched = overdue::watch(&session.settings, wish.clone(), api.board.clone())?;
     let wish = match args.until_caught_up {
@@ -56,7 +58,13 @@ pub(super) async fn run(session: Session, args: WorkerArgs) -> Result<()> {
     {
         return Err(gone.into());
     }
-    finish(session.output, &api, exit?)
+    finish(session.output, &api, exit?)?;
+    if args.until_caught_up && *ended.borrow() == Wish::Stop {
+        let text =
+            "interrupted: it had not caught up yet; the next start goes on from what is committed";
+        return Err(interrupted(text.into()));
+    }
+    Ok(())
 }
 
 /// How often it is looked whether the data directory is still there.

@@ -224,6 +224,8 @@ impl<'n> Life<'n> {
             }
             Happened::Crew(News::Ended(worker, error)) => {
                 let relapse = self.crew.replace(worker, self.parts);
+                // Of the new one nothing has been said.
+                self.parts.board.silent(worker, None);
                 let text = format!(
                     "worker {worker} could not commit ({error}; failure {} in a row): it is made anew in {:?}, and its \
                      shards go on from what is committed",

@@ -54,6 +54,8 @@ pub(crate) struct View {
     pub(super) nodes: Vec<NodeView>,
     /// All that the app has, as far as it is known.
     pub(super) shards: BTreeSet<ShardId>,
+    /// From an input to what comes of it, at most: as many as there are inputs.
+    steps: usize,
     pub(super) sent: Sent,
     /// What has settled, the oldest first.
     pub(super) events: VecDeque<Event>,
@@ -147,10 +149,11 @@ pub(crate) struct Pauses {
 }
 
 impl View {
-    /// Of an app with these shards, and those that its nodes tell of.
-    pub(crate) fn new(shards: impl Iterator<Item = ShardId>) -> Self {
+    /// Of an app with these shards, and those that its nodes tell of; its inputs are so many.
+    pub(crate) fn new(shards: impl Iterator<Item = ShardId>, steps: usize) -> Self {
         Self {
             shards: shards.collect(),
+            steps,
             ..Self::default()
         }
     }
@@ -373,9 +376,8 @@ impl View {
     /// asked after the one before was complete, has nothing left to do. Each proves it for one more step of the way: what
     /// a step writes is left to do for the next.
     pub(crate) fn is_drained(&self) -> bool {
-        let groups: BTreeSet<_> = self.shards.iter().map(|shard| &shard.group).collect();
         let mut nodes = self.nodes.iter();
-        nodes.any(|node| node.state.is_alive()) && self.complete > groups.len()
+        nodes.any(|node| node.state.is_alive()) && self.complete > self.steps
     }
 
     /// Why it makes no sense to wait for [`View::is_drained`]; none if it does.

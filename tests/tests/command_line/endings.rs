@@ -107,6 +107,14 @@ fn a_second_interrupt_ends_a_command_at_once_and_says_what_that_means() {
 }
 
 #[test]
+fn who_has_a_node_catch_up_and_interrupts_it_is_told_that_it_has_not() {
+    let program = Program::new(ORDERS, "127.0.0.1:1");
+    let mut worker = program.start(&["worker", "--until-caught-up"]);
+    worker.until_logged("no Kafka broker answers");
+    assert_interrupted(&worker.interrupt(), &["it had not caught up yet"]);
+}
+
+#[test]
 fn who_sends_without_a_broker_is_told_that_nothing_was_sent() {
     let program = Program::new(ORDERS, "127.0.0.1:1");
     for args in [&["send", "orders", "{}"][..], &["generate"]] {

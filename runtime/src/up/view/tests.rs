@@ -11,6 +11,9 @@ use crate::up::screen::Around;
 
 const PARTITIONS: i32 = 3;
 
+/// The app has one input.
+const STEPS: usize = 1;
+
 fn shards() -> impl Iterator<Item = ShardId> {
     (0..PARTITIONS).map(|partition| ShardId::new("orders", partition))
 }
@@ -25,7 +28,7 @@ fn started(node: &str, pid: u32) -> Fact {
 }
 
 fn view(nodes: &[(&str, u32)]) -> View {
-    let mut view = View::new(shards());
+    let mut view = View::new(shards(), STEPS);
     for &(node, pid) in nodes {
         view.fold(Millis(0), started(node, pid));
     }
@@ -353,7 +356,7 @@ fn shards_without_an_owner_are_not_drained() {
 
 #[test]
 fn a_node_that_has_not_joined_and_knows_of_no_shard_proves_nothing() {
-    let mut view = View::new(std::iter::empty());
+    let mut view = View::new(std::iter::empty(), STEPS);
     view.fold(Millis(0), started("n1", 1));
     for _ in 0..10 {
         let Fact::Status {
