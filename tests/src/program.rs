@@ -150,8 +150,9 @@ impl Program {
             let status = self.run(&["status", "--json"]);
             let status: Value = serde_json::from_str(&status.stdout).ok()?;
             let shards = status["shards"].as_array()?;
+            let mut actives = shards.iter().filter(|shard| shard["role"] == "active");
             let running = |shard: &Value| shard["state"] == "running";
-            (!shards.is_empty() && shards.iter().all(running)).then_some(())
+            (actives.clone().count() > 0 && actives.all(running)).then_some(())
         });
         worker
     }
