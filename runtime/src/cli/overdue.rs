@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use super::signals::end_at_once;
 use crate::error::{Error, Result};
 use crate::node::{Board, Wish};
 use crate::settings::Settings;
@@ -128,13 +129,13 @@ pub(super) fn watch(
     Ok(Watched { _node: watched })
 }
 
-fn end(why: &str) {
+fn end(why: &str) -> ! {
     let overdue = Error::NotCommitted(format!(
         "{why}: the process ends as if it had been killed, and what was not committed is processed again, by the nodes that \
          take its shards over"
     ));
     tracing::error!("{overdue}");
-    std::process::exit(overdue.exit_code().into());
+    end_at_once(overdue.exit_code())
 }
 
 #[cfg(test)]

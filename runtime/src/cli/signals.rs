@@ -58,9 +58,15 @@ pub(super) fn listen(say: Say) -> Result<watch::Receiver<Wish>> {
         let signal = come().await;
         restore();
         let _ = writeln!(stderr(), "ended at once: {}", say.second);
-        std::process::exit(ended_by(signal).into());
+        end_at_once(ended_by(signal))
     });
     Ok(wishes)
+}
+
+/// Ends the process as if it had been killed, but with an exit code of its own: the threads of RocksDB and of librdkafka are at
+/// work, and what `std::process::exit` destroys first is taken from under them.
+pub(super) fn end_at_once(code: u8) -> ! {
+    signal_hook::low_level::exit(code.into())
 }
 
 /// The exit code, as a shell counts processes that a signal has ended.
