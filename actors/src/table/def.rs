@@ -3,8 +3,9 @@
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::TableShape;
-use crate::codec::{Bincode, Data, SharedCodec, default_own_codec, default_table_key_codec};
-use crate::shape::asks_its_bytes;
+use crate::codec::{
+    Bincode, Data, Format, SharedCodec, default_own_codec, default_table_key_codec,
+};
 
 /// A table, declared once ([`crate::app`]-wide): what it is called and how its keys and values are written. An agent's
 /// factory turns it into the [`super::Table`] of its shard.
@@ -45,11 +46,13 @@ pub struct TableConfig {
 impl<K: Data, V: Data> TableDef<K, V> {
     /// A table with the default codecs: keys as in [`default_table_key_codec`], values as in [`default_own_codec`].
     pub fn new(name: &str) -> Self {
+        let values = default_own_codec::<V>();
+        let asks = values.format() != Format::Bincode;
         Self {
             name: name.into(),
             keys: default_table_key_codec(),
-            values: default_own_codec(),
-            older: asks_its_bytes::<V>().then(|| Arc::new(Bincode) as SharedCodec<V>),
+            values,
+            older: asks.then(|| Arc::new(Bincode) as SharedCodec<V>),
             config: Arc::new(Mutex::new(TableConfig {
                 version: 1,
                 standbys: 1,

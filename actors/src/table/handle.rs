@@ -324,22 +324,20 @@ pub(super) fn decode_stored<K, V: 'static>(
             };
             def.values.decode(value).map_err(explained)
         }
-        [stored_format, stored_version, value @ ..]
-            if *stored_version == version
-                && def
-                    .older
-                    .as_ref()
-                    .is_some_and(|it| it.format() as u8 == *stored_format) =>
-        {
-            let older = def.older.as_ref().unwrap_or(&def.values);
-            older.decode(value).map_err(|error| unreadable(&error))
+        [stored_format, stored_version, value @ ..] => {
+            let older = def.older.as_ref().filter(|older| {
+                *stored_version == version && *stored_format == older.format() as u8
+            });
+            match older {
+                Some(older) => older.decode(value).map_err(|error| unreadable(&error)),
+                None => Err(TableError::Version {
+                    table: def.name.clone(),
+                    key: shown(key),
+                    stored: (*stored_format, *stored_version),
+                    declared: (format, version),
+                }),
+            }
         }
-        [stored_format, stored_version, ..] => Err(TableError::Version {
-            table: def.name.clone(),
-            key: shown(key),
-            stored: (*stored_format, *stored_version),
-            declared: (format, version),
-        }),
         _ => Err(unreadable(&"it is cut off")),
     }
 }

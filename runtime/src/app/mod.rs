@@ -21,6 +21,7 @@ use tanist_actors::topic::{SharedTopicConfig, Topic, TopicCodec};
 
 pub(crate) use command::AppCommand;
 pub use fault::{Fault, Faults};
+pub(crate) use own_topics::{control_topic, heartbeat_topic};
 pub use topology::{AppTopology, TopicKind};
 pub(crate) use view::TopologyView;
 

@@ -9,6 +9,16 @@ use tanist_actors::port::TopicSettings;
 use super::fault::{Fault, Faults};
 use super::topology::{AppTopology, TopicKind};
 
+/// The name of an app's control log.
+pub(crate) fn control_topic(app: &str) -> String {
+    format!("{app}.control")
+}
+
+/// The name of the topic with the heartbeats of an app's nodes.
+pub(crate) fn heartbeat_topic(app: &str) -> String {
+    format!("{app}.heartbeat")
+}
+
 impl AppTopology {
     /// Those of its topics whose records it cannot do without.
     pub(crate) fn internal_topics(&self) -> impl Iterator<Item = (&Arc<str>, TopicKind)> {

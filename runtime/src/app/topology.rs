@@ -9,12 +9,13 @@ use tanist_actors::agent::{AgentSpec, TableSpec};
 use tanist_actors::group::{GroupSpec, GroupTable, InputSpec};
 use tanist_actors::port::{TopicId, TopicInfo, TopicSpec};
 use tanist_actors::stream::Origin;
+use tanist_actors::table::TableShape;
 use tanist_actors::topic::{TopicConfig, Topics};
 use tanist_cluster::GroupName;
 use tanist_cluster::topology::{Group, Topology};
 
 use super::fault::{Fault, Faults};
-use super::{App, TopicEntry};
+use super::{App, TopicEntry, control_topic, heartbeat_topic};
 
 /// The group of the timers of an app: one shard, no topic.
 const TIMERS: &str = "timers";
@@ -71,11 +72,8 @@ impl App {
         let mut tables = self.tables.iter();
         topics.any(|topic| *topic.name == *name && topic.kind != TopicKind::Declared)
             || tables.any(|table| *self.changelog_name(table) == *name)
-            || [
-                format!("{}.control", self.id),
-                format!("{}.heartbeat", self.id),
-            ]
-            .contains(&name.to_owned())
+            || name == control_topic(&self.id)
+            || name == heartbeat_topic(&self.id)
     }
 
     fn changelog_name(&self, table: &str) -> Arc<str> {
@@ -311,26 +309,25 @@ impl App {
                 .collect();
             agents
         };
-        let written = |group: &GroupSpec| {
-            let tables = group.tables.iter().map(|table| &table.spec);
-            let written = tables.map(|it| (format!("table {}", it.name), it.reader.shape()));
-            written.collect::<Vec<_>>()
+        let known = |what: String, written: &TableShape| {
+            let is_known = written.is_known();
+            is_known.then(|| (what, written.to_string()))
         };
+        let tables = groups.iter().flat_map(|group| &group.tables);
+        let tables = tables.map(|table| &table.spec);
+        let tables =
+            tables.filter_map(|it| known(format!("table {}", it.name), &it.reader.shape()));
         let between = self.agents.iter().filter_map(|agent| match &agent.origin {
             Some(Origin::Repartition(through)) => {
-                let topic = format!("topic {}", name(*through.topic.get()?));
-                Some((topic, Arc::new(through.written.clone())))
+                let topic = name(*through.topic.get()?);
+                known(format!("topic {topic}"), &through.written)
             }
             _ => None,
         });
-        let written = groups.iter().flat_map(written).chain(between);
         Topology {
             groups: groups.iter().map(group).collect(),
             parts: groups.iter().flat_map(agent).collect(),
-            written: written
-                .filter(|(_, written)| written.is_known())
-                .map(|(what, written)| (what, written.to_string()))
-                .collect(),
+            written: tables.chain(between).collect(),
         }
     }
 }
@@ -388,12 +385,11 @@ fn check_changelogs(
 fn check_codecs(group: &GroupSpec, faults: &mut Vec<Fault>) {
     for table in group.tables.iter().map(|table| &table.spec) {
         let (keys, values) = table.reader.reads_back();
-        for (what, _) in [("key", keys), ("value", values)]
-            .iter()
-            .filter(|(_, reads)| !reads)
-        {
-            let table = table.name.clone();
-            faults.push(Fault::NotReadBack { table, what });
+        for (what, reads_back) in [("key", keys), ("value", values)] {
+            if !reads_back {
+                let table = table.name.clone();
+                faults.push(Fault::NotReadBack { table, what });
+            }
         }
     }
 }

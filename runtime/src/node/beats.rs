@@ -14,6 +14,7 @@ use tanist_cluster::{MemberId, Offset};
 use tokio::sync::Notify;
 
 use super::control::internal_topic;
+use crate::app::heartbeat_topic;
 
 /// Heartbeats that are pulled at a time.
 const BATCH_RECORDS: usize = 500;
@@ -72,8 +73,7 @@ impl Beats {
             ("segment.bytes", SEGMENT_BYTES),
         ];
         let config = config.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        let name = format!("{app}.heartbeat");
-        let partition = internal_topic(&*broker, name, config.into()).await?;
+        let partition = internal_topic(&*broker, heartbeat_topic(app), config.into()).await?;
         let ready = Arc::new(Notify::new());
         let source = at_end(broker.clone(), partition.clone(), ready.clone()).await?;
         Ok(Self {

@@ -14,6 +14,8 @@ use tanist_cluster::view::{Applied, View, WentBack};
 use tanist_cluster::{Offset, Partition};
 use tokio::sync::Notify;
 
+use crate::app::control_topic;
+
 /// Records that are pulled at a time.
 const BATCH_RECORDS: usize = 500;
 /// A plan for ten thousand shards has up to a megabyte, which is as much as Kafka takes of a record by default. And Kafka
@@ -143,11 +145,6 @@ impl ControlLog {
         }
         Ok(all)
     }
-}
-
-/// The name of an app's control log.
-pub(super) fn control_topic(app: &str) -> String {
-    format!("{app}.control")
 }
 
 /// The one partition of a topic of the nodes' own, made if it does not exist.

@@ -49,9 +49,9 @@ pub use stores::OpenStores;
 pub(crate) use timeline::time_of_day;
 pub use timeline::{Event, EventKind, Timeline};
 
-use crate::app::{App, AppTopology, Faults};
+use crate::app::{App, AppTopology, Faults, control_topic};
 use beats::{Beats, OpenError};
-use control::{ControlLog, control_topic};
+use control::ControlLog;
 use life::{Ending, Life};
 use timeline::Note;
 

@@ -124,7 +124,7 @@ impl DataDir {
     /// Removes the files that a process which was killed had begun to fill stores with: where they have filled the disk, no
     /// store can be opened, theirs or another.
     fn clear_up(&self) {
-        let shards = fs::read_dir(self.path.join("shards")).into_iter();
+        let shards = fs::read_dir(self.path.join(SHARDS)).into_iter();
         for shard in shards.flatten().flatten() {
             // Whatever cannot be removed is told by the store when it is opened.
             let _ = fs::remove_file(shard.path().join(FILLING));

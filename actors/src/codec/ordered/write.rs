@@ -132,13 +132,12 @@ impl Serializer for &mut Writer<'_> {
 
     fn serialize_struct_variant(
         self,
-        _: &'static str,
+        name: &'static str,
         variant: u32,
-        _: &'static str,
-        _: usize,
+        its: &'static str,
+        fields: usize,
     ) -> Result<Self, Error> {
-        self.variant(variant)?;
-        Ok(self)
+        self.serialize_tuple_variant(name, variant, its, fields)
     }
 }
 
