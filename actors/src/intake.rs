@@ -37,6 +37,8 @@ enum Delivery {
         sealed: Offset,
         /// Committed: may be handled.
         released: Offset,
+        /// A lane has this one.
+        in_hand: Option<Offset>,
     },
 }
 
@@ -88,6 +90,7 @@ impl Intake {
             Mode::AfterCommit => Delivery::AfterCommit {
                 sealed: progress.next,
                 released: progress.next,
+                in_hand: None,
             },
         };
         Self {
@@ -114,6 +117,17 @@ impl Intake {
     /// What the agent has finished (for `at_most_once`: what it will not be given again).
     pub(crate) fn progress(&self) -> Progress {
         self.tracker.progress()
+    }
+
+    /// The smallest offset that is not finished, be it announced as done already.
+    pub(crate) fn position(&self) -> Offset {
+        let announced = match self.delivery {
+            Delivery::AfterCommit { in_hand, .. } => {
+                in_hand.or_else(|| self.waiting.front().map(Item::offset))
+            }
+            _ => None,
+        };
+        announced.unwrap_or_else(|| self.tracker.committable())
     }
 
     /// Hands out no more: [`Next::End`] comes. Only what a commit has announced as done is still to be done.
@@ -246,25 +260,29 @@ impl Intake {
             self.tracker.pass(item.offset().next());
             self.waiting.push_back(item);
         }
-        let Delivery::AfterCommit { released, .. } = self.delivery else {
+        let Delivery::AfterCommit {
+            released, in_hand, ..
+        } = &mut self.delivery
+        else {
             return Ok(None);
         };
-        let may_go = self
-            .waiting
-            .front()
-            .is_some_and(|item| item.offset() < released);
-        Ok(may_go.then(|| self.waiting.pop_front()).flatten())
+        let first = self.waiting.front().map(Item::offset);
+        *in_hand = first.filter(|first| first < released);
+        match in_hand {
+            Some(_) => Ok(self.waiting.pop_front()),
+            None => Ok(None),
+        }
     }
 
     /// The record is finished.
     pub(crate) fn finish(&mut self, item: &Item) {
-        match self.delivery {
+        match &mut self.delivery {
             Delivery::InOrder => self.tracker.finish_next(item.offset()),
             Delivery::Concurrent { .. } => {
                 self.tracker.finish(item.offset());
                 self.release(item);
             }
-            Delivery::AfterCommit { .. } => {}
+            Delivery::AfterCommit { in_hand, .. } => *in_hand = None,
         }
     }
 
@@ -290,7 +308,10 @@ impl Intake {
 
     /// That commit has succeeded.
     pub(crate) fn committed(&mut self) {
-        if let Delivery::AfterCommit { sealed, released } = &mut self.delivery {
+        if let Delivery::AfterCommit {
+            sealed, released, ..
+        } = &mut self.delivery
+        {
             *released = *sealed;
             self.wake();
         }

@@ -55,6 +55,10 @@ impl Shard {
             Worth::Nothing => written || moved || !self.is_stopping(),
         };
         if !is_due {
+            // `at_most_once`: what was finished was committed before, and has led to nothing.
+            if self.unsealed_records.replace(0) > 0 {
+                self.desk.report(self.status());
+            }
             return Ok(());
         }
         if (written || finished) && self.debut.get() == Debut::Awaited {
@@ -231,16 +235,19 @@ impl Shard {
             *offset = next.min(*offset);
         }
         let is_plain = is_plain(&smallest, &self.intakes, inputs);
-        let changelogs = self.group.tables.iter().map(|table| table.changelog);
-        let tables = Beside::Tables {
-            commit: inputs.commit,
-            changelogs: changelogs.map(|it| self.desk.topic_name(it)).collect(),
-        };
+        let tables = self.has_tables().then(|| {
+            let changelogs = self.group.tables.iter().map(|table| table.changelog);
+            let tables = Beside::Tables {
+                commit: inputs.commit,
+                changelogs: changelogs.map(|it| self.desk.topic_name(it)).collect(),
+            };
+            tables.text()
+        });
         let commit = |(topic, offset): (&TopicId, &Offset)| {
             let partition = self.input(*topic);
-            let metadata = match self.has_tables() {
-                true => tables.text(),
-                false => beside(inputs, &partition.topic, is_plain),
+            let metadata = match &tables {
+                Some(tables) => tables.clone(),
+                None => beside(inputs, &partition.topic, is_plain),
             };
             OffsetCommit {
                 partition,

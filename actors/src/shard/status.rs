@@ -92,9 +92,9 @@ impl fmt::Display for ShardState {
 pub struct InputStatus {
     /// The topic.
     pub topic: Arc<str>,
-    /// The smallest offset that is not finished; what the last commit contains is at most this.
+    /// The smallest offset that is not finished.
     pub position: Offset,
-    /// What the last successful commit contains.
+    /// What the last successful commit contains: at most `position`, but for `at_most_once`, which commits positions first.
     pub committed: Offset,
 }
 
@@ -138,7 +138,7 @@ impl Shard {
         let inputs = self.intakes.iter().map(|agent| {
             let input = InputStatus {
                 topic: self.desk.topic_name(agent.topic),
-                position: agent.intake.borrow().progress().next,
+                position: agent.intake.borrow().position(),
                 committed: committed.get(&agent.key).copied().unwrap_or_default(),
             };
             (agent.key.clone(), input)

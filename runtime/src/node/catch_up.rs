@@ -79,8 +79,9 @@ impl CatchUp {
         for status in shards {
             for input in status.inputs.values() {
                 let partition = TopicPartition::new(input.topic.clone(), status.shard.partition);
-                let end = ends.entry(partition).or_insert(input.position);
-                *end = input.position.max(*end);
+                let begun = input.committed.max(input.position);
+                let end = ends.entry(partition).or_insert(begun);
+                *end = begun.max(*end);
             }
         }
         Self {
@@ -149,10 +150,10 @@ async fn ends(broker: &dyn Broker, inputs: &[TopicPartition]) -> Result<Ends, Br
         .collect())
 }
 
-/// Whether the shards have committed up to `ends`.
+/// Whether the shards have finished and committed what is before `ends`.
 fn reached(ends: &Ends, shards: &[ShardStatus]) -> Reached {
     // The slowest agent of each input.
-    let mut committed: BTreeMap<(&Arc<str>, Partition), Offset> = BTreeMap::new();
+    let mut all_done: BTreeMap<(&Arc<str>, Partition), Offset> = BTreeMap::new();
     for status in shards {
         if let ShardState::Broken { reason } = &status.state {
             return Reached::Never {
@@ -161,15 +162,16 @@ fn reached(ends: &Ends, shards: &[ShardStatus]) -> Reached {
             };
         }
         for input in status.inputs.values() {
-            let slowest = committed
+            let done = input.committed.min(input.position);
+            let slowest = all_done
                 .entry((&input.topic, status.shard.partition))
-                .or_insert(input.committed);
-            *slowest = input.committed.min(*slowest);
+                .or_insert(done);
+            *slowest = done.min(*slowest);
         }
     }
     let is_there = |(input, end): (&TopicPartition, &Offset)| {
-        let committed = committed.get(&(&input.topic, input.partition));
-        committed.is_some_and(|committed| committed >= end)
+        let done = all_done.get(&(&input.topic, input.partition));
+        done.is_some_and(|done| done >= end)
     };
     match ends.iter().all(is_there) {
         true => Reached::Yes,

@@ -161,11 +161,11 @@ impl Driver {
         found.ok_or_else(|| format!("shard {shard} is not at member {member} yet"))
     }
 
-    /// An input of the shard with records that no commit contains.
+    /// An input of the shard with records that are not finished, or that no commit contains.
     fn unread(&self, shard: &ShardStatus) -> Option<String> {
         shard.inputs.iter().find_map(|(agent, input)| {
             let partition = TopicPartition::new(&*input.topic, shard.shard.partition.0);
-            let records = self.records(&partition, input.committed.0);
+            let records = self.records(&partition, input.committed.min(input.position).0);
             (!records.is_empty()).then(|| {
                 format!(
                     "{agent}[{}] has {} records to read",
