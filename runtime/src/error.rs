@@ -50,6 +50,14 @@ pub enum Error {
     /// All has ended, but not all is known to be committed.
     #[error("{0}")]
     NotCommitted(String),
+    /// Nodes of a local cluster have ended by themselves.
+    #[error("{text}")]
+    NodesEnded {
+        /// The exit code of all of them, if it is one; else 1.
+        code: u8,
+        /// Which, how, and what they said at last.
+        text: String,
+    },
     /// A signal ended it before it was done; what was done, and what was not.
     #[error("{text}")]
     Interrupted {
@@ -82,7 +90,7 @@ impl Error {
             Self::NotFound { .. } => 4,
             Self::NotCommitted(_) => 5,
             Self::NoNode(_) => 6,
-            Self::Interrupted { code, .. } => *code,
+            Self::NodesEnded { code, .. } | Self::Interrupted { code, .. } => *code,
         }
     }
 }
@@ -90,7 +98,11 @@ impl Error {
 /// All exit codes, and what they mean.
 pub(crate) const EXIT_CODES: &[(u8, &str)] = &[
     (0, "done"),
-    (1, "failed; up: also if every node has ended by itself"),
+    (
+        1,
+        "failed; up: also if every node has ended by itself, or one did not stop as it should, unless with one code, which \
+         then is up's",
+    ),
     (
         2,
         "wrong usage, settings, declarations or data directory; a taken port; a node not let in",

@@ -1,6 +1,5 @@
 //! [`Course`]: what becomes of a local cluster, from its first node to its last; and [`Summary`], the last word.
 
-use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +11,7 @@ use tokio::sync::watch;
 use super::launch::{connect, stopped};
 use super::load::Load;
 use crate::error::{Error, Result};
+use crate::kafka::Kafka;
 use crate::node::Wish;
 use crate::settings::Settings;
 use crate::up::{Host, Pauses, Served, thousands};
@@ -159,7 +159,11 @@ impl Course {
 
     /// Waits until all that was sent is committed. The answer is whether it is; none if that cannot be known.
     pub(super) async fn drain(&mut self, clock: &TokioClock) -> Result<Option<bool>> {
-        if self.doubt.is_some() || self.host.view.sent().unwrap_or_default() == 0 {
+        if self.doubt.is_some() {
+            return Ok(None);
+        }
+        if self.host.view.sent().unwrap_or_default() == 0 {
+            self.look_for_broker().await?;
             return Ok(None);
         }
         if let Some(why) = self.host.view.hindrance() {
@@ -195,6 +199,17 @@ impl Course {
             Served::Enough => self.doubt(&self.host.view.hindrance().unwrap_or_default()),
         }
         Ok(Some(false))
+    }
+
+    /// Without a broker, nodes can commit nothing of what others have sent.
+    async fn look_for_broker(&mut self) -> Result<()> {
+        let probe = Probe::new(&self.settings);
+        match self.host.serve(probe.ask(), |_| false).await? {
+            Served::Done(Err(error)) => self.give_up_broker(&error),
+            Served::Quit => self.hurry(),
+            Served::Done(Ok(())) | Served::Enough => {}
+        }
+        Ok(())
     }
 
     async fn stop(&mut self) -> Result<()> {
@@ -234,27 +249,44 @@ impl Course {
 
 /// Until no broker has answered for a while, which is the error.
 async fn lost(settings: &Settings) -> BrokerError {
-    match keep_asking(settings).await {
-        Err(error) => error,
-        Ok(never) => match never {},
+    let (probe, clock) = (Probe::new(settings), TokioClock::system());
+    loop {
+        if let Err(error) = probe.ask().await {
+            return error;
+        }
+        clock.sleep(ASK_EVERY).await;
     }
 }
 
-async fn keep_asking(settings: &Settings) -> Result<Infallible, BrokerError> {
-    let unreachable = |reason: String| BrokerError::Unreachable {
-        address: settings.broker.clone(),
-        reason,
-    };
-    let mut asking = settings.clone();
-    asking.broker_timeout = Some(BROKER_WITHIN);
-    let kafka = connect(&asking).map_err(|error| unreachable(error.to_string()))?;
-    let (clock, probed) = (TokioClock::system(), [Arc::from(PROBED)]);
-    loop {
-        // A refusal, by its access rules, is an answer.
-        if let Err(BrokerError::Unreachable { .. }) = kafka.topics(&probed).await {
-            return Err(unreachable(format!("none has for {BROKER_WITHIN:?}")));
+/// Asks a broker whether it is there, and does not wait for long.
+struct Probe {
+    address: String,
+    kafka: Result<Kafka>,
+}
+
+impl Probe {
+    fn new(settings: &Settings) -> Self {
+        let mut asking = settings.clone();
+        asking.broker_timeout = Some(BROKER_WITHIN);
+        Self {
+            kafka: connect(&asking),
+            address: asking.broker,
         }
-        clock.sleep(ASK_EVERY).await;
+    }
+
+    async fn ask(&self) -> Result<(), BrokerError> {
+        let reason = match &self.kafka {
+            Err(error) => error.to_string(),
+            Ok(kafka) => match kafka.topics(&[Arc::from(PROBED)]).await {
+                Err(BrokerError::Unreachable { .. }) => format!("none has for {BROKER_WITHIN:?}"),
+                // A refusal, by its access rules, is an answer.
+                _ => return Ok(()),
+            },
+        };
+        Err(BrokerError::Unreachable {
+            address: self.address.clone(),
+            reason,
+        })
     }
 }
 

@@ -1,6 +1,6 @@
 //! [`Host`]: the process that has a local cluster: carries orders out, watches the nodes, and shows what happens.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use super::broker::BROKER;
 use super::event::Event;
 use super::face::Face;
 use super::local::{Ended, LocalCluster, Running};
-use super::order::{Act, Order, OrderError};
+use super::order::{Act, Exit, Order, OrderError};
 use super::terminal::Key;
 use super::view::{Fact, Pace, View};
 use super::watch::{Watch, watch};
@@ -46,7 +46,7 @@ pub(crate) struct Host {
     tick: LocalPortFuture<'static, ()>,
     ticks: u32,
     /// How nodes have ended that nobody had ordered to, and that were not started again.
-    surprises: BTreeMap<NodeName, String>,
+    surprises: BTreeMap<NodeName, Surprise>,
     /// No orders are taken any more.
     is_ending: bool,
     /// The directory of the nodes is where it was.
@@ -94,6 +94,22 @@ pub(crate) fn doors() -> (Doors, Desk) {
         nodes: see_nodes,
     };
     (doors, Desk { orders, nodes })
+}
+
+/// How a node has ended that nobody had ordered to.
+struct Surprise {
+    exit: Exit,
+    /// With its last words.
+    text: String,
+}
+
+/// The exit code of a process whose nodes have ended so: theirs, if it is one, and an error.
+fn shared_code(exits: impl Iterator<Item = Exit>) -> u8 {
+    let codes: BTreeSet<Exit> = exits.collect();
+    match codes.first() {
+        Some(Exit::Code(code)) if codes.len() == 1 => u8::try_from(*code).unwrap_or(1).max(1),
+        _ => 1,
+    }
 }
 
 /// Why a host stopped to serve.
@@ -205,7 +221,8 @@ impl Host {
                 text.push_str("\n    ");
                 text.push_str(line);
             }
-            self.surprises.insert(node.clone(), text);
+            let exit = *exit;
+            self.surprises.insert(node.clone(), Surprise { exit, text });
         }
         self.fold(Fact::Ended(ended));
     }
@@ -335,9 +352,12 @@ impl Host {
             let dir = self.cluster.dir().display();
             format!("{dir} was deleted or moved away while the nodes ran; start it anew")
         });
-        let surprises = self.surprises.values().cloned();
-        let all: Vec<String> = gone.into_iter().chain(surprises).collect();
-        (!all.is_empty()).then(|| Error::Failed(all.join("\n")))
+        let told = self.surprises.values().map(|it| it.text.clone());
+        let all: Vec<String> = gone.into_iter().chain(told).collect();
+        (!all.is_empty()).then(|| Error::NodesEnded {
+            code: shared_code(self.surprises.values().map(|it| it.exit)),
+            text: all.join("\n"),
+        })
     }
 
     /// Stops all nodes in an orderly way; kills those that have not ended after `patience`, or at once if somebody
@@ -366,6 +386,26 @@ impl Host {
         let nodes: Vec<NodeName> = self.cluster.nodes().map(|(node, _)| node.clone()).collect();
         for node in nodes {
             let _ = self.carry_out(&Order::Node(act, node));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_code_of_all_nodes_is_that_of_the_process_and_one_that_they_do_not_share_is_1() {
+        for (exits, expected) in [
+            (&[Exit::Code(2), Exit::Code(2)][..], 2),
+            (&[Exit::Code(3)], 3),
+            (&[Exit::Code(2), Exit::Code(3)], 1),
+            (&[Exit::Code(2), Exit::Signal(9)], 1),
+            (&[Exit::Signal(9)], 1),
+            (&[Exit::Code(0)], 1),
+            (&[], 1),
+        ] {
+            assert_eq!(shared_code(exits.iter().copied()), expected, "{exits:?}");
         }
     }
 }

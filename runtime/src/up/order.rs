@@ -44,7 +44,7 @@ pub(crate) enum Order {
 }
 
 /// How a process has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Exit {
     Code(i32),
     Signal(i32),

@@ -23,6 +23,7 @@ fn every_command_gives_up_after_the_broker_timeout_and_says_so() {
         &["send", "orders", "{}"],
         &["generate", "--records", "1"],
         &["topology"],
+        &["up", "--headless"],
     ] {
         let started = Instant::now();
         let ended = program.run(&[args, &["--broker-timeout", "500ms"]].concat());

@@ -62,7 +62,7 @@ fn a_local_cluster_whose_directory_is_taken_away_says_so_and_ends() {
     let text = told["text"].as_str().unwrap();
     assert!(text.contains(".tanist/orders was deleted"), "{text}");
     let ended = up.wait();
-    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert_eq!(ended.code, Some(2), "{ended:?}");
     for said in [
         ".tanist/orders was deleted or moved away while the nodes ran",
         "n1 has ended with exit code 2",

@@ -339,7 +339,7 @@ fn when_every_node_has_ended_by_itself_it_ends_too_and_says_why() {
     let (broker, program) = orders();
     broker.raw().create_topic("order-counts", 3, &[]);
     let ended = program.run(&["up", "--nodes", "2", "--json", "--records", "0"]);
-    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert_eq!(ended.code, Some(2), "{ended:?}");
     for part in [
         "n1 has ended with exit code 2; its log .tanist/orders/n1.log ends so:",
         "topic order-counts has 3 partitions, but the app declares 8",
@@ -390,7 +390,11 @@ fn a_broker_that_is_away_is_waited_for_and_can_be_given_up() {
         log.contains("127.0.0.1:1").then_some(())
     });
     let ended = up.interrupt();
-    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(ended.code, Some(5), "{ended:?}");
+    assert!(
+        ended.stderr.contains("broker answers at 127.0.0.1:1"),
+        "{ended:?}"
+    );
     assert_eq!(
         last(&ended.stdout)["all_committed"],
         Value::Null,
