@@ -1,5 +1,6 @@
 //! `send`: one record, or a file of them.
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
@@ -148,32 +149,57 @@ async fn send_lines(
             if client.is_stopping() {
                 return Ok(());
             }
-            let at = |error: String| {
-                let path = path.display();
-                Error::Failed(format!("{path}, line {number}: {error}"))
-            };
-            send_line(client, args, encoder, line.trim_ascii(), &at).await?;
+            match Line::read(args, encoder, line.trim_ascii()) {
+                Ok(Some(line)) => line.send(client, &args.topic).await?,
+                Ok(None) => {}
+                Err(error) => return Err(bad_line(client, path, number, &error).await),
+            }
             left.set(None);
         }
     }
 }
 
-async fn send_line(
-    client: &Client,
-    args: &SendArgs,
-    encoder: &Encoder,
-    text: &[u8],
-    at: &impl Fn(String) -> Error,
-) -> Result<()> {
-    if text.is_empty() {
-        return Ok(());
+/// What is wrong with a line, and what became of those before it.
+async fn bad_line(client: &Client, path: &Path, number: u64, error: &str) -> Error {
+    let before = match (number, client.flush().await) {
+        (1, _) => "nothing was sent".to_owned(),
+        (_, Ok(())) => "the lines before it were sent".to_owned(),
+        (_, Err(error)) => {
+            format!("how many of the lines before it were sent is not known: {error}")
+        }
+    };
+    Error::Failed(format!(
+        "{}, line {number}: {error}; {before}",
+        path.display()
+    ))
+}
+
+/// What is sent for a line.
+struct Line<'text> {
+    key: Option<Vec<u8>>,
+    value: Cow<'text, [u8]>,
+    timestamp: Option<Millis>,
+}
+
+impl<'text> Line<'text> {
+    /// Nothing for an empty one.
+    fn read(args: &SendArgs, encoder: &Encoder, text: &'text [u8]) -> Result<Option<Self>, String> {
+        if text.is_empty() {
+            return Ok(None);
+        }
+        let (key, timestamp) = fields(text, args)?;
+        let refused = |error: String| args.refused(&error);
+        Ok(Some(Self {
+            key: encoder.key_if_any(key.as_deref()).map_err(refused)?,
+            value: encoder.value(text).map_err(refused)?,
+            timestamp,
+        }))
     }
-    let (key, timestamp) = fields(text, args).map_err(at)?;
-    let refused = |error: String| at(args.refused(&error));
-    let key = encoder.key_if_any(key.as_deref()).map_err(refused)?;
-    let value = encoder.value(text).map_err(refused)?;
-    let (topic, key) = (&args.topic, key.as_deref());
-    client.send_bytes(topic, key, Some(&value), timestamp).await
+
+    async fn send(self, client: &Client, topic: &str) -> Result<()> {
+        let (key, value) = (self.key.as_deref(), Some(&*self.value));
+        client.send_bytes(topic, key, value, self.timestamp).await
+    }
 }
 
 /// Some lines, as they came.

@@ -101,7 +101,7 @@ fn a_line_bears_the_timestamp_that_a_field_says() {
 
 #[test]
 fn a_bad_line_is_named_and_so_is_an_unknown_topic() {
-    let (_broker, program) = orders();
+    let (broker, program) = orders();
     program.file(
         "bad.jsonl",
         "{\"account_id\":\"a\",\"product_id\":\"p\",\"amount\":1,\"price\":1}\n{\"k\":1}\n",
@@ -115,7 +115,7 @@ fn a_bad_line_is_named_and_so_is_an_unknown_topic() {
         (
             &["send", "orders", "--file", "bad.jsonl", "--key-field", "id"],
             1,
-            "bad.jsonl, line 1: it has no field \"id\" for the key",
+            "bad.jsonl, line 1: it has no field \"id\" for the key; nothing was sent",
         ),
         (
             &[
@@ -149,5 +149,10 @@ fn a_bad_line_is_named_and_so_is_an_unknown_topic() {
         let ended = program.run(args);
         assert_eq!(ended.code, Some(code), "{args:?}: {ended:?}");
         assert!(ended.stderr.contains(message), "{args:?}: {ended:?}");
+        let says = ended.stderr.contains("; the lines before it were sent");
+        assert_eq!(says, message.contains("line 2"), "{ended:?}");
     }
+    let mut sent = 0;
+    read_committed(broker.bootstrap(), "orders", TIMEOUT, |_| sent += 1).unwrap();
+    assert_eq!(sent, 1, "what was before line 2");
 }
