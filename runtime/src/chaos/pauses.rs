@@ -29,8 +29,8 @@ pub(crate) struct Happened {
     pub(crate) until_ms: i64,
     /// The partitions whose shard moved by it, or had no active for a moment.
     pub(crate) concerned: BTreeSet<i32>,
-    /// Whether it came early, while the cluster was still busy with the one before: then it is not measured.
-    pub(crate) early: bool,
+    /// Not if it belongs to the warm-up, or came while the cluster was still busy with another one.
+    pub(crate) is_measured: bool,
 }
 
 /// A step of an event that has pauses of its own.
@@ -68,7 +68,7 @@ pub(crate) fn pauses(
     least_ms: i64,
 ) -> Pauses {
     let mut rows: BTreeMap<String, Row> = BTreeMap::new();
-    for it in happened.iter().filter(|it| !it.early) {
+    for it in happened.iter().filter(|it| it.is_measured) {
         let row = rows.entry(it.kind.to_string()).or_default();
         row.steps += 1;
         for partition in 0..partitions {
@@ -146,7 +146,7 @@ mod tests {
             at_ms,
             until_ms,
             concerned: concerned.iter().copied().collect(),
-            early: false,
+            is_measured: true,
         }
     }
 
@@ -183,9 +183,9 @@ mod tests {
     }
 
     #[test]
-    fn what_came_early_is_not_measured() {
+    fn what_is_not_to_be_measured_is_not() {
         let mut early = kill(1000, 2000, &[0]);
-        early.early = true;
+        early.is_measured = false;
         assert_eq!(
             pauses(&[early], &[gap(0, 1000, 1900)], 1, 60),
             Pauses::default()

@@ -37,6 +37,8 @@ pub(crate) struct Player {
     pub(crate) clock: TokioClock,
     /// How long the cluster may take to be whole again.
     pub(crate) patience: Duration,
+    /// So many events come before those that are measured.
+    pub(crate) warm_up: usize,
     pub(crate) happened: Vec<Happened>,
 }
 
@@ -90,7 +92,8 @@ impl Player {
             // An event that comes early blurs what the one before did, too.
             let next_is_early = schedule.get(number).is_some_and(|next| next.early);
             for happened in &mut self.happened[begun..] {
-                happened.early = event.early || was_early || next_is_early;
+                happened.is_measured =
+                    number > self.warm_up && !event.early && !was_early && !next_is_early;
             }
             was_early = event.early;
         }
@@ -238,7 +241,7 @@ impl Player {
             at_ms,
             until_ms: self.clock.now().0,
             concerned,
-            early: false,
+            is_measured: true,
         });
     }
 

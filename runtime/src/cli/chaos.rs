@@ -48,6 +48,10 @@ pub(super) struct ChaosArgs {
     /// How many things to do
     #[arg(long, value_name = "N", default_value_t = 50)]
     events: usize,
+    /// The pauses of the first so many are not measured: a broker that was just started is slow at what it does for the
+    /// first time
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    warm_up: usize,
     /// Do only these, separated by commas
     #[arg(long, value_name = "KINDS", value_delimiter = ',')]
     only: Vec<Kind>,
@@ -112,6 +116,7 @@ pub(super) async fn run(
             .collect(),
         clock,
         patience: PATIENCE,
+        warm_up: args.warm_up,
         happened: Vec::new(),
     };
     let mut course = local.course;
