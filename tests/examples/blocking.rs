@@ -1,8 +1,18 @@
-//! Counts words by their keys. A process in whose environment there is `BLOCKS` blocks its thread for ever at one that says so.
+//! Counts words by their keys. A process in whose environment there is `BLOCKS` blocks its thread for ever at one that says so;
+//! one with `BLOCKS_WHILE` takes its time for each until it has blocked once, which it does while there is a file of that name.
 
 #![allow(clippy::print_stderr, reason = "the test waits for it")]
 
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
 use tanist::prelude::*;
+
+/// How long a slow process takes for a word.
+const SLOW: Duration = Duration::from_millis(2);
+
+static HAS_BLOCKED: AtomicBool = AtomicBool::new(false);
 
 #[derive(Serialize, Deserialize)]
 struct Word {
@@ -23,7 +33,16 @@ impl Agent for Count {
         if word.value.blocks && std::env::var_os("BLOCKS").is_some() {
             eprintln!("blocking at {}", word.key);
             loop {
-                std::thread::park();
+                thread::park();
+            }
+        }
+        if let Some(file) = std::env::var_os("BLOCKS_WHILE")
+            && !HAS_BLOCKED.load(Ordering::Relaxed)
+        {
+            tokio::time::sleep(SLOW).await;
+            while Path::new(&file).exists() {
+                HAS_BLOCKED.store(true, Ordering::Relaxed);
+                thread::sleep(SLOW);
             }
         }
         let count = self.counts.get(&word.key)?.unwrap_or_default() + 1;

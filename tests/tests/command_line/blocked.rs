@@ -1,4 +1,5 @@
-//! Handlers that block the thread of their worker for ever, at one node of two: its process ends, and the other goes on.
+//! Handlers that block the thread of their worker: for ever, at one node of two: its process ends, and the other goes on; or for
+//! a while.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -52,13 +53,7 @@ impl World {
 
     /// Sends words, a third of which block.
     fn send(&self) {
-        let words = (0..ROUNDS * KEYS).map(|n| {
-            let (key, blocks) = (n % KEYS, n / KEYS == 1);
-            format!("{{\"key\":\"k{key}\",\"blocks\":{blocks}}}\n")
-        });
-        self.other.file("words", words.collect::<String>());
-        let args = ["send", "words", "--file", "words", "--key-field", "key"];
-        self.other.answer(&args);
+        send_words(&self.other, ROUNDS, |n| n / KEYS == 1);
     }
 
     /// Until the other node has all shards and has counted all words, each once.
@@ -70,19 +65,34 @@ impl World {
             let whole = counts.stdout.lines().all(|line| line.ends_with(&third));
             (all && whole && active(&self.other) == 4).then_some(())
         });
-        let mut counted: BTreeMap<Vec<u8>, Vec<Vec<u8>>> = BTreeMap::new();
-        read_committed(self.broker.bootstrap(), "counted", TIMEOUT, |record| {
-            let key = record.key().unwrap_or_default().to_vec();
-            let value = record.payload().unwrap_or_default().to_vec();
-            counted.entry(key).or_default().push(value);
-        })
-        .expect("the topic can be read");
-        assert_eq!(counted.len(), KEYS);
-        let once: Vec<Vec<u8>> = (1..=ROUNDS).map(|n| n.to_string().into_bytes()).collect();
-        for (key, counts) in counted {
-            assert_eq!(counts, once, "{}", String::from_utf8_lossy(&key));
-        }
+        assert_counted_once(&self.broker, ROUNDS);
     }
+}
+
+/// So many words of each key, each once.
+fn assert_counted_once(broker: &TestBroker, rounds: usize) {
+    let mut counted: BTreeMap<Vec<u8>, Vec<Vec<u8>>> = BTreeMap::new();
+    read_committed(broker.bootstrap(), "counted", TIMEOUT, |record| {
+        let key = record.key().unwrap_or_default().to_vec();
+        let value = record.payload().unwrap_or_default().to_vec();
+        counted.entry(key).or_default().push(value);
+    })
+    .expect("the topic can be read");
+    assert_eq!(counted.len(), KEYS);
+    let once: Vec<Vec<u8>> = (1..=rounds).map(|n| n.to_string().into_bytes()).collect();
+    for (key, counts) in counted {
+        assert_eq!(counts, once, "{}", String::from_utf8_lossy(&key));
+    }
+}
+
+/// So many words of each key.
+fn send_words(program: &Program, rounds: usize, blocks: impl Fn(usize) -> bool) {
+    let words = (0..rounds * KEYS).map(|n| {
+        let (key, blocks) = (n % KEYS, blocks(n));
+        format!("{{\"key\":\"k{key}\",\"blocks\":{blocks}}}\n")
+    });
+    program.file("words", words.collect::<String>());
+    program.answer(&["send", "words", "--file", "words", "--key-field", "key"]);
 }
 
 /// How many shards a node has running.
@@ -177,4 +187,44 @@ fn a_node_that_is_put_out_while_its_handler_blocks_does_not_wait_for_it_for_ever
     let log = blocked.expect_end(5);
     assert!(log.contains("the node has done nothing for 3s"), "{log}");
     world.await_counted(&mut other);
+}
+
+#[test]
+fn a_node_whose_commit_fails_while_its_handler_blocks_is_ready_when_that_goes_on() {
+    // Slow as it is until it blocks, it is not done with them before.
+    const MANY: usize = 1000;
+    let broker = TestBroker::embedded();
+    let program = Program::new("blocking", broker.bootstrap()).variable("BLOCKS_WHILE", "block");
+    let short = ["--commit-timeout", "1s", "--transaction-timeout", "2s"];
+    let mut node = program.worker(&[&["--workers", "1"], &short[..]].concat());
+    send_words(&program, MANY, |_| false);
+    node.until("some are counted", |_| {
+        let counts = program.run(&["scan", "counts"]).stdout;
+        (!counts.is_empty()).then_some(())
+    });
+    // A commit is under way, and more words are there.
+    broker.inner().stop();
+    node.until_logged("no Kafka broker answers");
+    program.file("block", "");
+    let answer = |status: &'static str| {
+        let program = &program;
+        move |_: &Process| {
+            let (head, body) = get(program, "/health/ready");
+            head.contains(status).then_some(body)
+        }
+    };
+    let why = node.until("it is not ready", answer(" 503 "));
+    assert!(why.contains("blocks its thread"), "{why}");
+    broker.inner().restart().expect("its port is free");
+    fs::remove_file(program.folder().join("block")).expect("it is there");
+    node.until_logged("it is made anew");
+    node.until("it is ready again", answer(" 200 "));
+    node.until("all is counted", |_| {
+        let counts = program.run(&["scan", "counts", "--limit", "1000"]).stdout;
+        let all = format!("\t{MANY}");
+        let done = counts.lines().filter(|line| line.ends_with(&all));
+        (done.count() == KEYS).then_some(())
+    });
+    node.stop();
+    assert_counted_once(&broker, MANY);
 }
