@@ -184,11 +184,11 @@ fn same_names(these: &[(String, Kind)], those: &[(String, Kind)]) -> bool {
 
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} then and {} now", self.then, self.now)?;
         match &*self.at {
-            "" => {}
-            at => write!(f, "at `{at}`, ")?,
+            "" => Ok(()),
+            at => write!(f, ", in `{at}`"),
         }
-        write!(f, "{} then and {} now", self.then, self.now)
     }
 }
 

@@ -349,7 +349,7 @@ fn what_would_be_read_wrongly_is_a_change() {
     );
     check(
         change::<Visit, Retyped>(),
-        "at `visits`, u64 then and u32 now",
+        "u64 then and u32 now, in `visits`",
     );
     check(
         change::<Visit, More>(),
@@ -357,7 +357,7 @@ fn what_would_be_read_wrongly_is_a_change() {
     );
     check(
         change::<NestedBefore, Nested>(),
-        "at `owner.visits`, u64 then and u32 now",
+        "u64 then and u32 now, in `owner.visits`",
     );
     check(
         change::<Rate, OtherRates>(),
@@ -367,7 +367,7 @@ fn what_would_be_read_wrongly_is_a_change() {
     check(change::<[u8; 4], [u8; 5]>(), "[u8; 4] then and [u8; 5] now");
     check(
         change::<Vec<(u8, i8)>, Vec<(u8, u8)>>(),
-        "at `1`, i8 then and u8 now",
+        "i8 then and u8 now, in `1`",
     );
     check(
         change::<Tree, Nest>(),

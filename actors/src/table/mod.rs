@@ -50,8 +50,8 @@ pub enum TableError {
     /// A stored value of another version or format.
     #[error(
         "table {table}: the stored value of key {key} has format {} version {}, but the app declares format {} version \
-         {}: run the version of the app that wrote it, or give the app another id, under which it fills its tables \
-         anew",
+         {}: run the version of the app that wrote it; or give the table another name, where it begins empty and what \
+         was processed is not read again; or give the app another id, under which it processes all anew",
         stored.0, stored.1, declared.0, declared.1
     )]
     Version {

@@ -177,7 +177,12 @@ impl fmt::Display for TopologyView {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "app {}", self.app)?;
         for group in &self.groups {
-            write!(f, "\n\ngroup {}, {} shards", group.name, group.shards)?;
+            let plural = if group.shards == 1 { "" } else { "s" };
+            write!(
+                f,
+                "\n\ngroup {}, {} shard{plural}",
+                group.name, group.shards
+            )?;
             for agent in &group.agents {
                 write!(f, "\n  agent {}", agent.name)?;
                 match &agent.input {

@@ -165,12 +165,10 @@ impl Freshness {
 
     /// What people are to know of it.
     pub(crate) fn warning(self) -> Option<String> {
-        let behind = match self.lag_records {
-            Some(lag) => format!("{lag} records behind"),
-            None => "how far behind is not known".to_owned(),
-        };
-        self.stale
-            .then(|| format!("stale: a standby's copy has answered, {behind}"))
+        self.stale.then(|| match self.lag_records {
+            Some(lag) => format!("stale: the answer is {lag} records behind"),
+            None => "stale: how far behind the answer is, is not known".to_owned(),
+        })
     }
 }
 

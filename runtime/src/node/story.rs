@@ -52,12 +52,11 @@ fn planned(plan: &Plan, before: Option<&Plan>, took: Option<Duration>) -> Note {
     let actives: Vec<String> = actives
         .map(|(member, shards)| format!("{shards} on member {member}"))
         .collect();
-    let text = format!(
-        "plan {}: {} shards move; {}",
-        plan.epoch(),
-        moved.count(),
-        actives.join(", ")
-    );
+    let moves = match moved.count() {
+        1 => "1 shard moves".to_owned(),
+        shards => format!("{shards} shards move"),
+    };
+    let text = format!("plan {}: {moves}; {}", plan.epoch(), actives.join(", "));
     Note::new(EventKind::Planned, text)
         .epoch(plan.epoch())
         .took(took)
