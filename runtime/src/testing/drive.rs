@@ -19,6 +19,7 @@ use super::node::TestNode;
 use crate::app::App;
 use crate::memory::{MemoryBroker, Process, ProcessClock};
 use crate::node::{Board, ClusterSettings, MemoryProcesses, NodeError, NodeExit, NodeParts, Wish};
+use crate::settings::{Layer, Source};
 
 /// What a test can choose.
 #[derive(Clone, Debug)]
@@ -30,14 +31,21 @@ pub(crate) struct Choices {
     pub(crate) cluster: ClusterSettings,
 }
 
-impl Default for Choices {
-    fn default() -> Self {
+impl Choices {
+    pub(super) fn of(app: &App) -> Self {
+        let of_app = Layer::new(Source::App, app.settings.clone());
+        let settings = crate::settings::Settings::resolve(app.id(), &[of_app]);
+        let settings = settings.unwrap_or_else(|faults| panic!("{faults}"));
         Self {
             nodes: 1,
             seed: 0,
             workers: 1,
-            settings: WorkerSettings::default(),
-            cluster: ClusterSettings::default(),
+            settings: WorkerSettings {
+                // What is left unsaid depends on the machine.
+                cache_bytes: WorkerSettings::default().cache_bytes,
+                ..settings.worker()
+            },
+            cluster: settings.cluster,
         }
     }
 }

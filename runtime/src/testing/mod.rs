@@ -23,11 +23,11 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tanist_actors::shard::ShardStatus;
-use tanist_actors::worker::WorkerSettings;
 use tanist_cluster::Millis;
 
 pub use reader::{TestTable, TestTopic};
+pub use tanist_actors::shard::ShardStatus;
+pub use tanist_actors::worker::{Guarantee, WorkerSettings};
 pub use tanist_cluster::NodeName;
 
 use crate::app::App;
@@ -72,11 +72,12 @@ pub struct TestApp {
 }
 
 impl TestApp {
-    /// A test of `app`, with one node, `n1`. Nothing happens before the test does something.
+    /// A test of `app`, with one node, `n1`, and the settings that the program gives it ([`App::setting`]); files, variables
+    /// and flags have no say. Nothing happens before the test does something.
     pub fn new(app: App) -> Self {
         Self {
+            choices: Choices::of(&app),
             app: Arc::new(app),
-            choices: Choices::default(),
             driver: None,
         }
     }

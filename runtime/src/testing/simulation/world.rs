@@ -43,13 +43,14 @@ enum Lasting {
 impl World {
     pub(super) fn new(schedule: &Schedule) -> Self {
         let shape = &schedule.shape;
+        let app = app(shape);
         let choices = Choices {
             nodes: shape.nodes.len(),
             seed: schedule.seed,
             workers: shape.workers,
-            ..Choices::default()
+            ..Choices::of(&app)
         };
-        let mut driver = Driver::new(Arc::new(app(shape)), choices);
+        let mut driver = Driver::new(Arc::new(app), choices);
         let names: Vec<NodeName> = driver.nodes().iter().map(|it| it.name.clone()).collect();
         for (name, shape) in names.iter().zip(&shape.nodes) {
             let node = driver.node_mut(name);

@@ -33,10 +33,8 @@ fn at_most_once_what_is_committed_and_not_handled_yet_is_not_finished() {
         tokio::time::sleep(Duration::from_secs(word.value)).await;
         Ok(())
     });
-    let mut test = TestApp::new(app).settings(WorkerSettings {
-        guarantee: Guarantee::AtMostOnce,
-        ..WorkerSettings::default()
-    });
+    app.setting("guarantee", "at_most_once");
+    let mut test = TestApp::new(app);
     for seconds in [2, 2] {
         test.topic("words").send("word", seconds);
     }
