@@ -75,6 +75,15 @@ impl Program {
         }
     }
 
+    /// The same from another file in `folder`, beside which it looks for other programs.
+    #[must_use]
+    pub fn linked_into(mut self, folder: &Path) -> Self {
+        let link = folder.join("app");
+        fs::hard_link(&self.path, &link).expect("the folder is on the same file system");
+        self.path = link;
+        self
+    }
+
     /// With a variable more.
     #[must_use]
     pub fn variable(mut self, name: &str, value: &str) -> Self {

@@ -76,7 +76,6 @@ fn a_director_that_was_frozen_finds_another_one_when_it_wakes() {
     under_load("the director is frozen", |cluster| {
         let by_age = cluster.by_age();
         cluster.freeze(&by_age[0]);
-        thread::sleep(LONG);
         cluster.await_whole();
         cluster.thaw(&by_age[0]);
         cluster

@@ -58,7 +58,6 @@ fn a_broker_that_is_away_for_longer_than_all_time_outs_kills_nobody() {
 }
 
 #[test]
-#[ignore = "takes more than a minute"]
 fn a_broker_that_is_away_for_a_minute_kills_nobody() {
     broker_is_away(MINUTE, &[]);
 }

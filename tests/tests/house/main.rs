@@ -38,7 +38,7 @@ const CRATES: &[CrateRule] = &[
     },
     CrateRule {
         package: "tanist-broker",
-        uses: &["tanist-cluster"],
+        uses: &[],
         never: &["actix", "actix-web", "rdkafka", "rocksdb"],
         why: "the embedded broker stands beside the app, like Kafka, and shares no code with what it is to test",
     },
