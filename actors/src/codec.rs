@@ -3,7 +3,7 @@
 //! | codec | for | default of |
 //! | --- | --- | --- |
 //! | [`Json`] | any serde type; readable by everybody | values of topics |
-//! | [`Bincode`] | any serde type; small and fast, readable by Tanist | values of tables and repartition topics |
+//! | [`Bincode`] | any serde type; small and fast, readable by Tanist | values of tables, and behind `map` and `group_by` |
 //! | [`MessagePack`] | any serde type; small, readable by many languages | |
 //! | [`Utf8`] | `String` | keys that are strings |
 //! | [`Raw`] | `Vec<u8>` | keys and values that are bytes |
@@ -307,7 +307,8 @@ pub fn default_table_key_codec<T: Data>() -> SharedCodec<T> {
     plain_codec().unwrap_or_else(|| Arc::new(Ordered))
 }
 
-/// The default codec of values that the app alone reads, those of tables and behind [`group_by`](crate::stream::Stream::group_by):
+/// The default codec of values that the app alone reads: those of tables, and what [`map`](crate::stream::Stream::map) has made
+/// when it goes through [`group_by`](crate::stream::Stream::group_by):
 /// [`Bincode`], or, for a type that asks the bytes what they are, [`MessagePack`].
 pub fn default_own_codec<T: Data>() -> SharedCodec<T> {
     match asks_its_bytes::<T>() {

@@ -176,7 +176,8 @@ impl<K: 'static, V: 'static> Stream<K, V> {
     }
 
     /// The records keyed anew, and brought to the partition of their new key by way of the topic
-    /// `{app}-{name}-repartition`, which is made if it does not exist. Timestamps and headers stay.
+    /// `{app}-{name}-repartition`, which is made if it does not exist. Timestamps and headers stay, and so do the bytes of the
+    /// value; one that [`Stream::map`] has made is written by [`default_own_codec`](crate::codec::default_own_codec).
     #[must_use]
     pub fn group_by<K2: Data>(
         &self,

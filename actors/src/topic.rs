@@ -174,7 +174,7 @@ impl<K: Data, V: Data> Topic<K, V> {
         self
     }
 
-    /// Another codec for values than the default ([`crate::codec::Json`]).
+    /// Another codec for values than the default ([`default_value_codec`]).
     #[must_use]
     pub fn value_codec(mut self, codec: impl Codec<V>) -> Self {
         self.values = Arc::new(codec);

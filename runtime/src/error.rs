@@ -100,8 +100,7 @@ pub(crate) const EXIT_CODES: &[(u8, &str)] = &[
     (0, "done"),
     (
         1,
-        "failed; up: also if every node has ended by itself, or one did not stop as it should, unless with one code, which \
-         then is up's",
+        "failed; up: also if its nodes have ended by themselves, unless all with one code: then that",
     ),
     (
         2,

@@ -319,7 +319,7 @@ pub(super) fn decode_stored<K, V: 'static>(
             let explained = |error| {
                 unreadable(&format_args!(
                     "{error}. Has the type of the table's values changed? Go back to the one that wrote it, or give the \
-                     table another name, which begins empty; `Table::version` tells types apart"
+                     table another name, under which it begins empty; `TableDef::version` tells types apart"
                 ))
             };
             def.values.decode(value).map_err(explained)

@@ -103,7 +103,7 @@ pub enum Fault {
         /// `key` or `value`.
         what: &'static str,
     },
-    /// A table that no agent uses, or agents without a common topic.
+    /// Neither an agent nor a timer.
     #[error("nothing to run: the app has no agents and no timers")]
     Nothing,
 }

@@ -87,8 +87,9 @@ impl App {
         &self.id
     }
 
-    /// A topic with keys of type `K` and values of type `V`. Keys that are strings or bytes are written as they are;
-    /// everything else is JSON, unless another codec is named ([`Topic::value_codec`]).
+    /// A topic with keys of type `K` and values of type `V`. Keys that are strings or bytes are written as they
+    /// are, and so are values that are bytes; everything else is JSON, strings as values, too, unless another codec is named
+    /// ([`Topic::value_codec`]).
     pub fn topic<K: Data, V: Data>(&mut self, name: &str) -> Topic<K, V> {
         self.check_name("topic", name);
         let topic = Topic::new(TopicId(self.topics.len() as u16), name);
