@@ -9,7 +9,7 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, Subcommand
 use super::{broker, chaos, get, order, scan, send, status, topology, up, worker};
 use crate::app::{App, AppCommand};
 use crate::error::exit_codes;
-use crate::settings::{KAFKA_PREFIX, ROWS};
+use crate::settings::{KAFKA_PREFIX, ROWS, Row};
 
 /// The commands that every app has.
 #[derive(Subcommand)]
@@ -76,7 +76,8 @@ pub(super) const UP: &str = "up";
 /// The command of apps that have a generator and a reader that judges them.
 pub(super) const CHAOS: &str = "chaos";
 
-const WHOM: &str = "Whom to ask (all other settings are as for a node: `worker --help`)";
+/// The flag for properties of the Kafka client.
+const KAFKA: &str = "kafka";
 const SETTINGS: &str = "Settings (also in tanist.toml, and as TANIST_... in the environment)";
 
 /// The whole grammar of an app's command line.
@@ -110,58 +111,111 @@ pub(super) fn grammar(app: &App, own: &[AppCommand], program: Option<&OsString>)
     }
     command = command.subcommand(local);
     // Before they are handed down, so that they have the settings in their own way.
-    for name in ASKERS {
-        command = command.mut_subcommand(name, |asker| settings_of(asker, true));
+    let own = own.iter().map(|own| (own.name, Taker::Client));
+    let clients = CLIENTS.map(|name| (name, Taker::Client)).into_iter();
+    let askers = ASKERS.map(|name| (name, Taker::Asker)).into_iter();
+    let takers = clients
+        .chain(own)
+        .chain(askers)
+        .chain([("broker", Taker::Broker)]);
+    for (name, taker) in takers {
+        command = command.mut_subcommand(name, |command| settings_of(command, taker));
     }
     command
 }
 
-/// Commands that ask a node, or an `up`, which they find by these settings.
+/// Commands that ask a node, or an `up`.
 const ASKERS: [&str; 9] = [
     "get", "scan", "status", "kill", "freeze", "thaw", "stop", "start", "add",
 ];
-const ASKED_BY: [&str; 2] = ["data-dir", "http"];
+/// Commands that ask a Kafka broker, beside those of the app's own.
+const CLIENTS: [&str; 2] = ["send", "topology"];
 
-/// Adds the flags of all settings. An asker takes them all, so that the environment and the file of a node do for it, too;
-/// its help shows those that say whom to ask.
-fn settings_of(command: Command, is_asker: bool) -> Command {
+/// Whose settings a command takes. All take all of them, so that the environment and the file of a node do for each; but the
+/// help shows those that matter.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Taker {
+    /// It runs nodes.
+    Node,
+    /// It sends to the broker, or asks it: of these, or of the node that runs here.
+    Client,
+    /// It finds a node, or an `up`, by these.
+    Asker,
+    /// It is a broker itself.
+    Broker,
+}
+
+impl Taker {
+    fn shows(self, flag: &str) -> bool {
+        match self {
+            Self::Node => true,
+            Self::Client => [
+                "broker",
+                "broker-timeout",
+                "data-dir",
+                "max-record-bytes",
+                "log",
+                KAFKA,
+            ]
+            .contains(&flag),
+            Self::Asker => ["data-dir", "http"].contains(&flag),
+            Self::Broker => flag == "log",
+        }
+    }
+
+    fn help(self, row: &Row) -> &'static str {
+        match (self, row.flag) {
+            (Self::Asker, "data-dir") => {
+                "The data directory of whom to ask [default: .tanist/{app id}]"
+            }
+            (Self::Asker, "http") => {
+                "Where it answers [default: as a file in its data directory says]"
+            }
+            (Self::Client, "data-dir") => {
+                "That of the node or the `up` whose broker it is, unless --broker names one [default: .tanist/{app id}]"
+            }
+            _ => row.help,
+        }
+    }
+
+    fn heading(self) -> &'static str {
+        match self {
+            Self::Node => SETTINGS,
+            Self::Asker => "Whom to ask (all other settings are as for a node: `worker --help`)",
+            Self::Client | Self::Broker => {
+                "Settings (all others are as for a node: `worker --help`)"
+            }
+        }
+    }
+}
+
+/// Adds the flags of all settings.
+fn settings_of(command: Command, taker: Taker) -> Command {
     let flags = ROWS.iter().map(|row| {
-        let is_asked_by = ASKED_BY.contains(&row.flag);
         Arg::new(row.flag)
             .long(row.flag)
             .value_name(row.value)
-            .help(match row.flag {
-                "data-dir" if is_asker => {
-                    "The data directory of whom to ask [default: .tanist/{app id}]"
-                }
-                "http" if is_asker => {
-                    "Where it answers [default: as a file in its data directory says]"
-                }
-                _ => row.help,
-            })
-            .hide_short_help(!row.common && !is_asked_by)
-            .hide_long_help(is_asker && !is_asked_by)
+            .help(taker.help(row))
+            .hide_short_help(!taker.shows(row.flag) || taker == Taker::Node && !row.common)
+            .hide_long_help(!taker.shows(row.flag))
             .global(true)
-            .help_heading(match is_asker {
-                true => WHOM,
-                false => SETTINGS,
-            })
+            .help_heading(taker.heading())
     });
-    let kafka = Arg::new("kafka")
-        .long("kafka")
+    let kafka = Arg::new(KAFKA)
+        .long(KAFKA)
         .value_name("NAME=VALUE")
         .help("A property of the Kafka client, by librdkafka's name; can be repeated")
         .hide_short_help(true)
-        .hide_long_help(is_asker)
+        .hide_long_help(!taker.shows(KAFKA))
         .action(ArgAction::Append)
         .global(true)
-        .help_heading(SETTINGS);
+        .help_heading(taker.heading());
     command.args(flags).arg(kafka)
 }
 
 impl Args for SettingFlags {
     fn augment_args(command: Command) -> Command {
-        settings_of(command, false)
+        settings_of(command, Taker::Node)
     }
 
     fn augment_args_for_update(command: Command) -> Command {
@@ -177,7 +231,7 @@ impl FromArgMatches for SettingFlags {
                 entries.push((row.key(), value.clone()));
             }
         }
-        for property in matches.get_many::<String>("kafka").into_iter().flatten() {
+        for property in matches.get_many::<String>(KAFKA).into_iter().flatten() {
             let Some((name, value)) = property.split_once('=') else {
                 let message = format!("--kafka {property}: give NAME=VALUE\n");
                 return Err(clap::Error::raw(ErrorKind::ValueValidation, message));

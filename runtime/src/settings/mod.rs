@@ -19,7 +19,7 @@ use tanist_cluster::NodeName;
 
 pub use fault::{SettingFault, SettingFaults, Source};
 pub(crate) use layer::{CONFIG_VARIABLE, DEFAULT_FILE, Layer};
-pub(crate) use rows::ROWS;
+pub(crate) use rows::{ROWS, Row};
 
 use crate::kafka::KafkaSettings;
 use crate::node::ClusterSettings;

@@ -119,17 +119,32 @@ fn a_local_cluster_takes_orders_from_its_machine_alone() {
 }
 
 #[test]
-fn the_help_of_an_order_shows_whom_it_is_for_and_no_settings_of_nodes_which_it_takes_nevertheless()
-{
+fn a_commands_help_shows_the_settings_that_matter_to_it_and_it_takes_all() {
     let (_broker, program) = orders();
-    for help in ["-h", "--help"] {
-        let text = program.answer(&["kill", help]);
-        assert!(
-            text.contains("--data-dir") && text.contains("--http"),
-            "{text}"
-        );
-        assert!(!text.contains("--commit-bytes"), "{text}");
-        assert!(text.contains("`worker --help`"), "{text}");
+    for (command, shown, hidden) in [
+        ("kill", &["--data-dir ", "--http "][..], &["--broker "][..]),
+        (
+            "send",
+            &["--broker ", "--data-dir "],
+            &["--http ", "--workers "],
+        ),
+        ("generate", &["--broker "], &["--http ", "--workers "]),
+        ("topology", &["--broker "], &["--http ", "--workers "]),
+        ("broker", &["--listen "], &["--broker ", "--data-dir "]),
+    ] {
+        for help in ["-h", "--help"] {
+            let text = program.answer(&[command, help]);
+            for flag in shown {
+                assert!(text.contains(flag), "{flag} in {command}: {text}");
+            }
+            for flag in hidden.iter().chain(&["--commit-bytes "]) {
+                assert!(!text.contains(flag), "{flag} in {command}: {text}");
+            }
+            assert!(
+                text.contains("`worker --help`") || command == "broker",
+                "{text}"
+            );
+        }
     }
     assert!(
         program
