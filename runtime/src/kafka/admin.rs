@@ -202,16 +202,25 @@ fn offsets_at(
     position: Position,
     limit: Duration,
 ) -> Result<Vec<Offset>, Failure> {
-    let is_unknown = |failure: &Failure| failure.remedy == Remedy::News;
-    let found = look_up(client, partitions, position, limit).map_err(Failure::from);
-    if !found.as_ref().is_err_and(is_unknown) {
-        return found;
+    let look = || look_up(client, partitions, position, limit).map_err(Failure::from);
+    match look() {
+        Err(failure) if failure.remedy != Remedy::None => {}
+        found => return found,
     }
-    // What this client knows of the topics may be older than they are.
+    // What this client knows of topics may be older than they are; and of those that it neither reads nor writes it believes
+    // for a quarter of an hour that their leaders are where they were, whatever has become of these.
     let topics: BTreeSet<&Arc<str>> = partitions.iter().map(|it| &it.topic).collect();
     let topics: Vec<Arc<str>> = topics.into_iter().cloned().collect();
     let there = heard_of(client, &topics, limit)?;
-    let missing = partitions.iter().find_map(|partition| {
+    look().map_err(|failure| match missing(partitions, &there) {
+        Some(reason) if failure.remedy == Remedy::News => Failure { reason, ..failure },
+        _ => failure,
+    })
+}
+
+/// Why one of them is not among those that are `there`, if one is not.
+fn missing(partitions: &[TopicPartition], there: &Counts) -> Option<String> {
+    partitions.iter().find_map(|partition| {
         let TopicPartition { topic, partition } = partition;
         match there.get(topic) {
             None => Some(format!("topic {topic} does not exist; was it deleted?")),
@@ -220,12 +229,7 @@ fn offsets_at(
             )),
             Some(_) => None,
         }
-    });
-    let found = look_up(client, partitions, position, limit).map_err(Failure::from);
-    match (found, missing) {
-        (Err(failure), Some(reason)) if is_unknown(&failure) => Err(Failure { reason, ..failure }),
-        (found, _) => found,
-    }
+    })
 }
 
 fn look_up(
@@ -464,3 +468,6 @@ impl Broker for Kafka {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

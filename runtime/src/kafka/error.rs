@@ -104,6 +104,8 @@ pub(super) fn is_transient_code(code: Code) -> bool {
             | Code::ConcurrentTransactions
             | Code::CoordinatorLoadInProgress
             | Code::CoordinatorNotAvailable
+            // Whom it asked is not one of the brokers any more.
+            | Code::DestroyBroker
             | Code::FencedLeaderEpoch
             | Code::InProgress
             | Code::KafkaStorageError
