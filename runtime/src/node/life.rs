@@ -436,7 +436,8 @@ impl<'n> Life<'n> {
             self.stale = true;
         }
         let replicas = self.parts.board.replicas();
-        self.reporter.look(&self.parts.broker, &replicas, now);
+        let (broker, clock) = (&self.parts.broker, &self.parts.clock);
+        self.reporter.look(broker, clock, &replicas, now);
         self.tell_all |= self.beats.has_lost();
         let report = self.reporter.news(&replicas, self.tell_all, now);
         let leaving = !matches!(self.stop, Stop::No);

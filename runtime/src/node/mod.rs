@@ -13,6 +13,7 @@ mod control;
 mod crew;
 mod deal;
 mod death;
+mod ends;
 mod inquiry;
 mod life;
 mod links;

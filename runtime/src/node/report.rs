@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tanist_actors::port::{Broker, BrokerError, LocalPortFuture, TopicPartition};
+use tanist_actors::port::{Broker, Clock, LocalPortFuture, TopicPartition};
 use tanist_cluster::heartbeat::{Copy, Report};
 use tanist_cluster::placement::Policy;
 use tanist_cluster::{GroupName, Offset, ShardId};
 
+use super::ends::{Ends, ends_of};
 use crate::app::AppTopology;
 
 /// How often a report is repeated that has not changed, for whoever has missed it.
@@ -34,9 +35,6 @@ pub(super) enum Replica {
     Unknown,
 }
 
-/// The sum of the ends of a shard's changelogs, for each of some shards.
-type Ends = BTreeMap<ShardId, Offset>;
-
 /// See the module.
 pub(super) struct Reporter {
     /// The changelogs of each group that has a copy to speak of.
@@ -48,8 +46,9 @@ pub(super) struct Reporter {
     /// Which shards could not be run here, and when that was seen last.
     broken: BTreeMap<ShardId, Duration>,
     asked: Option<Duration>,
-    asking: Option<LocalPortFuture<'static, Result<Ends, BrokerError>>>,
-    /// The broker refused to tell the ends.
+    /// Beside the ends, why others are not known.
+    asking: Option<LocalPortFuture<'static, (Ends, Option<String>)>>,
+    /// The broker did not tell all ends.
     in_vain: bool,
     sent: Option<(Report, Duration)>,
 }
@@ -178,6 +177,7 @@ impl Reporter {
     pub(super) fn look(
         &mut self,
         broker: &Arc<dyn Broker>,
+        clock: &Arc<dyn Clock>,
         replicas: &BTreeMap<ShardId, Replica>,
         now: Duration,
     ) {
@@ -208,14 +208,10 @@ impl Reporter {
         let asked: Vec<(ShardId, Vec<TopicPartition>)> =
             copies.into_iter().filter_map(partitions).collect();
         self.asked = Some(now);
-        let broker = broker.clone();
+        let (broker, clock) = (broker.clone(), clock.clone());
         self.asking = Some(Box::pin(async move {
-            let all: Vec<_> = asked.iter().flat_map(|(_, all)| all).cloned().collect();
-            let bounds = broker.offsets(&all).await?;
-            let end = |partition: &TopicPartition| bounds.get(partition).map_or(0, |it| it.end.0);
-            let sum = |all: &[TopicPartition]| Offset(all.iter().map(end).sum());
-            let sums = asked.iter().map(|(shard, all)| (shard.clone(), sum(all)));
-            Ok(sums.collect())
+            let ask = async |all: &[TopicPartition]| broker.offsets(all).await;
+            ends_of(asked, &*clock, ask).await
         }));
     }
 
@@ -224,15 +220,13 @@ impl Reporter {
         let Some(asking) = &mut self.asking else {
             return std::future::pending().await;
         };
-        let answer = asking.await;
+        let (ends, why_not_all) = asking.await;
         self.asking = None;
-        match answer {
-            Ok(ends) => self.ends.extend(ends),
-            Err(error) => {
-                tracing::warn!("the ends of changelogs are not known: {error}");
-                // The copies whose lag nobody knows are not told; whoever is to run them will say what is wrong.
-                self.in_vain = true;
-            }
+        self.ends.extend(ends);
+        if let Some(why) = why_not_all {
+            tracing::warn!("the ends of changelogs are not known: {why}");
+            // The copies whose lag nobody knows are not told; whoever is to run them will say what is wrong.
+            self.in_vain = true;
         }
     }
 }
