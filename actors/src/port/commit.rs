@@ -151,7 +151,7 @@ impl StateCommit {
                 self.replay.record(*changelog, key, value)?;
             }
             self.replay
-                .reached(*changelog, offset_of(range.end - 1).next());
+                .written(*changelog, offset_of(range.end - 1).next())?;
         }
         self.store.apply(&self.replay.take())
     }

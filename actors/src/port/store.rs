@@ -3,7 +3,7 @@
 use std::ops::Bound;
 use std::sync::Arc;
 
-use tanist_cluster::ShardId;
+use tanist_cluster::{Offset, ShardId};
 
 /// Keys and values of a page of a [`Store`], in order.
 pub type Page = Vec<(Vec<u8>, Vec<u8>)>;
@@ -168,6 +168,20 @@ pub enum StoreError {
         table: String,
         /// What differs.
         change: String,
+    },
+    /// The changelog is another one by now.
+    #[error(
+        "changelog {changelog} was deleted and made anew, or cut off: what was just written came to stand before offset \
+         {next}, and the store holds what was there before {before}. To go on would lose it with the store: stop all nodes, \
+         and bring the topic back, or begin anew under another app id"
+    )]
+    ChangelogWentBack {
+        /// The topic.
+        changelog: String,
+        /// Behind what was written.
+        next: Offset,
+        /// Behind what the store holds.
+        before: Offset,
     },
     /// Anything else.
     #[error("the store in {path} failed: {reason}")]

@@ -332,6 +332,21 @@ impl Replay {
         }
     }
 
+    /// The same of what was just written there: behind all that was, unless it is another changelog by now.
+    pub(crate) fn written(&mut self, changelog: usize, next: Offset) -> Result<(), StoreError> {
+        let topic = &self.changelogs[changelog].topic;
+        let before = self.state.changelogs.get(topic);
+        if let Some(before) = before.filter(|before| next <= **before) {
+            return Err(StoreError::ChangelogWentBack {
+                changelog: topic.to_string(),
+                next,
+                before: *before,
+            });
+        }
+        self.reached(changelog, next);
+        Ok(())
+    }
+
     /// What has been taken in so far is all that there is `now`.
     pub(crate) fn is_current(&mut self, now: Millis) {
         self.state.current_at = now.max(self.state.current_at);

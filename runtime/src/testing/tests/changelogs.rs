@@ -86,6 +86,22 @@ fn a_changelog_that_is_lost_with_the_disk_is_missed_also_where_another_is_left()
 }
 
 #[test]
+fn a_changelog_that_is_made_anew_while_it_is_written_is_missed_at_the_next_commit() {
+    let mut test = TestApp::new(words());
+    send(&mut test, &[("a", "aha"), ("b", "behind"), ("a", "aha")]);
+    lose(&mut test, &[COUNTS]);
+    let mut config = tanist_broker::TopicConfig::default();
+    config.set("cleanup.policy", "compact").unwrap();
+    let now = tanist_broker::Millis(test.now().0);
+    test.broker().create_topic(COUNTS, 1, config, now).unwrap();
+    test.topic("words").send("a", "aha");
+    let reason = broken(&mut test);
+    let expected = format!("changelog {COUNTS} was deleted and made anew, or cut off: ");
+    assert!(reason.starts_with(&expected), "{reason}");
+    assert!(reason.contains("under another app id"), "{reason}");
+}
+
+#[test]
 fn a_changelog_that_is_lost_while_the_disk_is_there_is_missed() {
     for lost in [COUNTS, LONG] {
         let mut test = TestApp::new(words());
