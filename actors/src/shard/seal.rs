@@ -237,11 +237,8 @@ impl Shard {
         let is_plain = is_plain(&smallest, &self.intakes, inputs);
         let tables = self.has_tables().then(|| {
             let changelogs = self.group.tables.iter().map(|table| table.changelog);
-            let tables = Beside::Tables {
-                commit: inputs.commit,
-                changelogs: changelogs.map(|it| self.desk.topic_name(it)).collect(),
-            };
-            tables.text()
+            let changelogs = changelogs.map(|it| self.desk.topic_name(it)).collect();
+            Beside::of_tables(inputs.commit, changelogs)
         });
         let commit = |(topic, offset): (&TopicId, &Offset)| {
             let partition = self.input(*topic);
