@@ -203,10 +203,11 @@ fn page(
         if !bounds.is_empty() {
             let (from, to) = (bounds.from.clone(), bounds.to.clone());
             entries.extend(reader.page(&*store, from, to, limit)?);
+            // At once: those of all stores may be more than there is room for.
+            entries.sort_by(|a, b| a.bytes.cmp(&b.bytes));
+            entries.truncate(limit);
         }
     }
-    entries.sort_by(|a, b| a.bytes.cmp(&b.bytes));
-    entries.truncate(limit);
     part.entries = entries.into_iter().map(entry).collect();
     Ok(part)
 }
