@@ -10,7 +10,7 @@ use crate::intake::Intake;
 use crate::mailbox::Item;
 use crate::shard::Shard;
 use crate::stage::Stage;
-use crate::supervision::{FailureKind, LaneFailure};
+use crate::supervision::{FailureKind, History, LaneFailure, Task};
 use crate::table::Ticket;
 use crate::worker::Grip;
 
@@ -19,12 +19,21 @@ use crate::worker::Grip;
 pub(crate) struct InHand<'lane> {
     shard: &'lane Shard,
     grip: &'lane Grip,
+    history: &'lane RefCell<History>,
     intake: Option<&'lane Rc<RefCell<Intake>>>,
-    item: Option<&'lane Item>,
+    held: Held<'lane>,
     ticket: Ticket,
     /// Its handler has not come back at once.
     waits: Cell<bool>,
     settled: bool,
+}
+
+/// What it is.
+#[derive(Clone, Copy)]
+pub(crate) enum Held<'lane> {
+    Record(&'lane Item),
+    /// What belongs to no record.
+    Aside(Task),
 }
 
 /// How it ended.
@@ -41,17 +50,19 @@ impl<'lane> InHand<'lane> {
     pub(crate) fn begin(
         shard: &'lane Rc<Shard>,
         grip: &'lane Grip,
+        history: &'lane RefCell<History>,
         intake: Option<&'lane Rc<RefCell<Intake>>>,
-        item: Option<&'lane Item>,
+        held: Held<'lane>,
     ) -> Self {
         let ticket = shard.scope().begin();
         shard.scope().enter(ticket);
-        grip.hold(item.map(Item::offset));
+        grip.hold(held.item().map(Item::offset));
         Self {
             shard,
             grip,
+            history,
             intake,
-            item,
+            held,
             ticket,
             waits: Cell::new(false),
             settled: false,
@@ -61,7 +72,7 @@ impl<'lane> InHand<'lane> {
     /// Runs a handler; whenever it goes on, tables know whose writes come.
     pub(crate) async fn scoped<T>(&self, mut handler: Pin<&mut impl Future<Output = T>>) -> T {
         poll_fn(|task| {
-            let offset = self.item.map(Item::offset);
+            let offset = self.held.item().map(Item::offset);
             self.shard.scope().enter(self.ticket);
             self.grip.hold(offset);
             let polled = handler.as_mut().poll(task);
@@ -101,10 +112,11 @@ impl<'lane> InHand<'lane> {
         match outcome {
             Ok(()) if !conflict => {
                 self.shard.keep(self.ticket, outputs);
-                if let (Some(intake), Some(item)) = (self.intake, self.item) {
+                if let (Some(intake), Some(item)) = (self.intake, self.held.item()) {
                     intake.borrow_mut().finish(item);
                     self.shard.record_finished();
                 }
+                self.note_success();
                 Settled::Done
             }
             outcome => {
@@ -112,8 +124,9 @@ impl<'lane> InHand<'lane> {
                 self.shard.undo(self.ticket);
                 match outcome {
                     Err(failure) if !conflict => {
-                        let record = self.give_back();
-                        Settled::Failed(LaneFailure { record, ..failure })
+                        self.give_back();
+                        let task = self.held.task();
+                        Settled::Failed(LaneFailure { task, ..failure })
                     }
                     _ => Settled::Conflict,
                 }
@@ -128,12 +141,34 @@ impl<'lane> InHand<'lane> {
         }
     }
 
-    fn give_back(&mut self) -> Option<(crate::port::TopicPartition, tanist_cluster::Offset)> {
-        let (intake, item) = (self.intake?, self.item.take()?);
-        let offset = item.offset();
-        let mut intake = intake.borrow_mut();
-        intake.give_back(item.clone());
-        Some((intake.partition().clone(), offset))
+    /// Mostly there is nothing to forget: this is called for every record.
+    fn note_success(&self) {
+        let mut history = self.history.borrow_mut();
+        if !history.is_empty() {
+            history.succeeded(self.held.task());
+        }
+    }
+
+    fn give_back(&self) {
+        if let (Some(intake), Some(item)) = (self.intake, self.held.item()) {
+            intake.borrow_mut().give_back(item.clone());
+        }
+    }
+}
+
+impl<'lane> Held<'lane> {
+    fn item(self) -> Option<&'lane Item> {
+        match self {
+            Self::Record(item) => Some(item),
+            Self::Aside(_) => None,
+        }
+    }
+
+    fn task(self) -> Task {
+        match self {
+            Self::Record(item) => Task::Record(item.offset()),
+            Self::Aside(task) => task,
+        }
     }
 }
 
@@ -145,7 +180,10 @@ impl Drop for InHand<'_> {
         self.note_end();
         self.shard.scope().end(self.ticket);
         self.shard.undo(self.ticket);
-        let record = self.give_back();
-        self.shard.interrupted(record);
+        self.give_back();
+        // A lane that is cancelled is not to blame for what another one panics at.
+        if std::thread::panicking() {
+            self.shard.panicked_at(self.held.task());
+        }
     }
 }

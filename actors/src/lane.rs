@@ -10,12 +10,12 @@ use tokio::sync::Notify;
 use crate::agent::{Agent, Timer};
 use crate::context::Context;
 use crate::failure::Handled;
-use crate::in_hand::{InHand, Settled};
+use crate::in_hand::{Held, InHand, Settled};
 use crate::intake::{Intake, Next};
 use crate::mailbox::Item;
 use crate::shard::Shard;
 use crate::stream::{Destination, Place, Read, Repartition};
-use crate::supervision::{FailureKind, LaneFailure};
+use crate::supervision::{FailureKind, History, LaneFailure, Task};
 use crate::topic::Topics;
 use crate::worker::{Grip, LaneCount};
 
@@ -39,10 +39,13 @@ pub enum LaneExit {
 /// See the module.
 pub struct Lane {
     shard: Rc<Shard>,
+    /// Among those of its agent.
+    number: usize,
     intake: Option<Rc<RefCell<Intake>>>,
     place: Place,
     cx: Context,
     grip: Grip,
+    history: Rc<RefCell<History>>,
     /// Records handled since its turn began.
     handled: u32,
     turn_began: Duration,
@@ -50,19 +53,26 @@ pub struct Lane {
 }
 
 impl Lane {
-    pub(crate) fn new(shard: &Rc<Shard>, intake: Option<Rc<RefCell<Intake>>>, cx: Context) -> Self {
+    pub(crate) fn new(
+        shard: &Rc<Shard>,
+        number: usize,
+        intake: Option<Rc<RefCell<Intake>>>,
+        history: &Rc<RefCell<History>>,
+    ) -> Self {
         let topic = intake
             .as_ref()
             .map(|intake| intake.borrow().partition().topic.clone());
         Self {
             shard: shard.clone(),
+            number,
             grip: shard.grip(intake.as_ref()),
             intake,
             place: Place {
                 topic: topic.as_deref().unwrap_or_default().into(),
                 partition: shard.id().partition,
             },
-            cx,
+            cx: shard.agent_context(),
+            history: history.clone(),
             handled: 0,
             turn_began: shard.elapsed(),
             _counted: shard.count_lane(),
@@ -88,12 +98,16 @@ impl Lane {
         read: &Read<A::Key, A::Value>,
         timers: &[Timer<A>],
     ) -> Result<(), LaneFailure> {
-        self.aside(async |cx| agent.started(cx).await).await?;
+        let lane = self.number;
+        self.aside(Task::Start { lane }, async |cx| agent.started(cx).await)
+            .await?;
         let mut due = Due::new(timers.iter().map(|timer| timer.every), self.shard.elapsed());
         loop {
-            while let Some(index) = due.take(|| self.shard.elapsed()) {
-                self.aside(async |cx| (timers[index].run)(agent, cx).await)
-                    .await?;
+            while let Some(timer) = due.take(|| self.shard.elapsed()) {
+                self.aside(Task::Tick { lane, timer }, async |cx| {
+                    (timers[timer].run)(agent, cx).await
+                })
+                .await?;
             }
             match self.next()? {
                 Next::Record(item) => self.handle(agent, read, item).await?,
@@ -102,7 +116,8 @@ impl Lane {
             }
             self.breathe().await;
         }
-        self.aside(async |cx| agent.stopped(cx).await).await
+        self.aside(Task::Stop { lane }, async |cx| agent.stopped(cx).await)
+            .await
     }
 
     /// Writes every record on to a repartition topic, until the shard is stopped.
@@ -134,7 +149,13 @@ impl Lane {
         to: Destination,
         item: Item,
     ) -> Result<(), LaneFailure> {
-        let in_hand = InHand::begin(&self.shard, &self.grip, self.intake.as_ref(), Some(&item));
+        let in_hand = InHand::begin(
+            &self.shard,
+            &self.grip,
+            &self.history,
+            self.intake.as_ref(),
+            Held::Record(&item),
+        );
         let written = (through.rewrite)(&item, &self.place, to, self.cx.outputs());
         let written = written
             .map_err(|error| LaneFailure::new(FailureKind::Undecodable, error))
@@ -150,11 +171,14 @@ impl Lane {
 
     /// Runs timers alone, until the shard is stopped.
     pub(crate) async fn run_timers(mut self, timers: &[Timer<()>]) -> LaneExit {
+        let lane = self.number;
         let mut due = Due::new(timers.iter().map(|timer| timer.every), self.shard.elapsed());
         while !self.shard.is_stopping() {
-            while let Some(index) = due.take(|| self.shard.elapsed()) {
+            while let Some(timer) = due.take(|| self.shard.elapsed()) {
                 if let Err(failure) = self
-                    .aside(async |cx| (timers[index].run)(&mut (), cx).await)
+                    .aside(Task::Tick { lane, timer }, async |cx| {
+                        (timers[timer].run)(&mut (), cx).await
+                    })
                     .await
                 {
                     return LaneExit::Failed(failure);
@@ -188,7 +212,13 @@ impl Lane {
         item: Item,
     ) -> Result<(), LaneFailure> {
         loop {
-            let in_hand = InHand::begin(&self.shard, &self.grip, self.intake.as_ref(), Some(&item));
+            let in_hand = InHand::begin(
+                &self.shard,
+                &self.grip,
+                &self.history,
+                self.intake.as_ref(),
+                Held::Record(&item),
+            );
             let record = match read(&item, &self.place) {
                 Ok(Some(record)) => record,
                 Ok(None) => return in_hand.settle_with(Ok(()), self.cx.outputs()),
@@ -213,10 +243,17 @@ impl Lane {
     /// What belongs to no record: timers, `started`, `stopped`.
     async fn aside(
         &mut self,
+        task: Task,
         mut work: impl AsyncFnMut(&mut Context) -> Handled,
     ) -> Result<(), LaneFailure> {
         loop {
-            let in_hand = InHand::begin(&self.shard, &self.grip, self.intake.as_ref(), None);
+            let in_hand = InHand::begin(
+                &self.shard,
+                &self.grip,
+                &self.history,
+                self.intake.as_ref(),
+                Held::Aside(task),
+            );
             self.cx.begin(None, None);
             let done = in_hand.scoped(pin!(work(&mut self.cx))).await;
             match in_hand.settle(done, self.cx.outputs()) {

@@ -42,7 +42,7 @@ use crate::group::GroupSpec;
 use crate::intake::Intake;
 use crate::port::{LocalPortFuture, Store, TopicId, TopicPartition, TopicUuid};
 use crate::stage::Stage;
-use crate::supervision::{FailureKind, LaneFailure};
+use crate::supervision::{FailureKind, LaneFailure, Task};
 use crate::table::{Inputs, Replay, Scope, Ticket};
 use crate::worker::{Desk, Guarantee, LaneCount};
 use watch::Watch;
@@ -89,8 +89,8 @@ pub(crate) struct Shard {
     stopping: Cell<bool>,
     stop: Arc<Notify>,
     watch: Watch,
-    /// The record in whose handler a lane was cut off.
-    interrupted: RefCell<Option<(TopicPartition, Offset)>>,
+    /// What a lane was at when it panicked.
+    panicked_at: Cell<Option<Task>>,
     state: RefCell<ShardState>,
     broke: Notify,
     /// Where its store is after the last commit; none if it has no tables.
@@ -155,7 +155,7 @@ impl Shard {
             stopping: Cell::new(false),
             stop: Arc::new(Notify::new()),
             watch: Watch::default(),
-            interrupted: RefCell::default(),
+            panicked_at: Cell::default(),
             state: RefCell::new(ShardState::Running),
             broke: Notify::new(),
             stored: Cell::new(stored),
@@ -291,9 +291,9 @@ impl Shard {
         }
     }
 
-    /// A lane was cut off in the middle of a record.
-    pub(crate) fn interrupted(&self, record: Option<(TopicPartition, Offset)>) {
-        *self.interrupted.borrow_mut() = record;
+    /// A lane has panicked.
+    pub(crate) fn panicked_at(&self, task: Task) {
+        self.panicked_at.set(Some(task));
     }
 
     /// Until another record of this shard is finished or undone; a moment, if none is in hand.

@@ -1,6 +1,7 @@
 //! [`ShardActor`]: the shard as a supervised actor. Starts the lanes of its agents, and carries out what [`decide`] says
 //! when one of them ends.
 
+use std::cell::RefCell;
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 
@@ -13,14 +14,15 @@ use tokio::sync::oneshot;
 use super::{Shard, ShardState};
 use crate::agent::AgentSpec;
 use crate::lane::{Lane, LaneExit};
-use crate::supervision::{Directive, FailureKind, History, LaneFailure, Policy, decide};
+use crate::supervision::{Directive, FailureKind, History, LaneFailure, Policy, Task, decide};
 
 /// An agent of the shard, under supervision.
 struct Supervised {
     spec: AgentSpec,
     /// Its place among the intakes; timers have none.
     intake: Option<usize>,
-    history: History,
+    /// Of all its instances, which it outlives.
+    history: Rc<RefCell<History>>,
     lanes: Vec<SpawnHandle>,
     running: usize,
 }
@@ -86,7 +88,7 @@ impl ShardActor {
         let agents = shard.group.agents().map(|(topic, spec)| Supervised {
             spec: spec.clone(),
             intake: topic.and_then(|_| intakes.next()),
-            history: History::default(),
+            history: Rc::default(),
             lanes: Vec::new(),
             running: 0,
         });
@@ -104,28 +106,33 @@ impl ShardActor {
         let agent = &mut self.agents[index];
         agent.running = shard.lanes_of(&agent.spec);
         agent.lanes = (0..agent.running)
-            .map(|_| {
+            .map(|number| {
                 let intake = agent
                     .intake
                     .map(|place| shard.intakes[place].intake.clone());
-                let lane = Lane::new(&shard, intake, shard.agent_context());
+                let lane = Lane::new(&shard, number, intake, &agent.history);
                 let run = (agent.spec.run)(&shard.context, lane);
                 let caught = AssertUnwindSafe(run).catch_unwind();
                 ctx.spawn(wrap_future::<_, Self>(caught).map(move |exit, actor, ctx| {
-                    let exit = exit.unwrap_or_else(|panic| actor.panicked(&*panic));
+                    let exit = exit.unwrap_or_else(|panic| actor.panicked(number, &*panic));
                     actor.lane_ended(index, exit, ctx);
                 }))
             })
             .collect();
     }
 
-    fn panicked(&self, panic: &(dyn std::any::Any + Send)) -> LaneExit {
+    fn panicked(&self, lane: usize, panic: &(dyn std::any::Any + Send)) -> LaneExit {
         let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
         let message = text
             .or_else(|| panic.downcast_ref::<String>().cloned())
             .unwrap_or_else(|| "a panic without a message".to_owned());
         LaneExit::Failed(LaneFailure {
-            record: self.shard.interrupted.borrow_mut().take(),
+            // With nothing in hand there is only the agent's factory.
+            task: self
+                .shard
+                .panicked_at
+                .take()
+                .unwrap_or(Task::Start { lane }),
             kind: FailureKind::Panic,
             message,
         })
@@ -143,19 +150,18 @@ impl ShardActor {
             ctx.cancel_future(lane);
         }
         agent.running = 0;
-        let directive = decide(&self.policy, &mut agent.history, &failure);
-        let (name, attempt) = (agent.spec.name.clone(), agent.history.attempts());
-        let at = failure
-            .record
-            .as_ref()
-            .map(|(partition, offset)| format!(" at {partition} offset {offset}"));
-        let reason = format!(
-            "agent {name}{}: {}",
-            at.unwrap_or_default(),
-            failure.message
-        );
+        let directive = decide(&self.policy, &mut agent.history.borrow_mut(), &failure);
+        let name = agent.spec.name.clone();
+        let at = match (failure.task, agent.intake) {
+            (Task::Record(offset), Some(place)) => {
+                let intake = self.shard.intakes[place].intake.borrow();
+                format!(" at {} offset {offset}", intake.partition())
+            }
+            _ => String::new(),
+        };
+        let reason = format!("agent {name}{at}: {}", failure.message);
         match directive {
-            Directive::Restart { after } => {
+            Directive::Restart { attempt, after } => {
                 tracing::warn!(shard = %self.shard.id(), attempt, ?after, "{reason}; the agent is made anew");
                 self.shard.set_state(ShardState::Restarting {
                     agent: name,

@@ -39,7 +39,7 @@ pub enum ShardState {
     Restarting {
         /// The agent.
         agent: Arc<str>,
-        /// How often it has failed at this record.
+        /// How often it has failed at this record or timer since that last succeeded.
         attempt: u32,
         /// The failure.
         reason: String,

@@ -1,6 +1,7 @@
 mod caught_up;
 mod changelogs;
 mod clusters;
+mod failing;
 mod frozen;
 mod inputs;
 mod keys;
