@@ -14,7 +14,7 @@ async fn a_leader_that_died_is_not_asked_for_ever() {
     brokers.create_topic(TOPIC, 2, 3).unwrap();
     brokers.partition_leader(TOPIC, 0, Some(1)).unwrap();
     brokers.partition_leader(TOPIC, 1, Some(2)).unwrap();
-    let kafka = Kafka::new(KafkaSettings::new(&brokers.bootstrap_servers(), "app")).unwrap();
+    let kafka = Kafka::new(KafkaSettings::new(brokers.bootstrap_servers(), "app")).unwrap();
     let partitions = [0, 1].map(|it| TopicPartition::new(TOPIC, Partition(it)));
     kafka.offsets(&partitions).await.unwrap();
     brokers.partition_leader(TOPIC, 0, Some(3)).unwrap();
