@@ -7,6 +7,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+#[cfg(test)]
+mod tests;
+
 use crate::ids::MemberId;
 use crate::view::View;
 
@@ -15,7 +18,7 @@ use crate::view::View;
 const BEATS_AGAINST_REFUSAL: u32 = 3;
 
 /// After an outage of the broker, members are back in the order in which their clients try again, which is up to a
-/// second and a fifth later for one than for another.
+/// second and a fifth later for one than for another. After a short one sooner: they wait about as long as it took.
 const GRACE: Duration = Duration::from_secs(2);
 
 /// What one member has noticed of the others.
@@ -24,8 +27,6 @@ pub struct Liveness {
     me: MemberId,
     failure_timeout: Duration,
     last_own: Option<OwnBeat>,
-    /// For how long no silence counts, after an outage.
-    settling: Duration,
     others: BTreeMap<MemberId, Signs>,
 }
 
@@ -35,11 +36,24 @@ struct OwnBeat {
     came_back: Duration,
 }
 
+/// From one own beat to the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Interval {
+    /// How much longer they are silent of whom nothing was heard in it.
+    counts: Duration,
+    /// For how long the log stood still, or we did.
+    stood_still: Option<Duration>,
+}
+
 #[derive(Debug, Clone, Copy, Default)]
 struct Signs {
     /// For how long our own heartbeats came back and none of this member did.
     silence: Duration,
     heard_since_own: bool,
+    /// For how long its silence does not count yet, after a standstill.
+    settling: Duration,
+    /// There was a standstill, and since then it was not heard. The next one is no excuse any more.
+    excused: bool,
     /// Heartbeats still needed before a refused connection is forgotten; 0: none was refused.
     refused: u32,
     replaced_by: Option<MemberId>,
@@ -69,13 +83,18 @@ impl Liveness {
             me,
             failure_timeout,
             last_own: None,
-            settling: Duration::ZERO,
             others: BTreeMap::new(),
         }
     }
 
     /// Takes in who is a member now. Call it after every change of the view.
     pub fn follow(&mut self, view: &View) {
+        // To a newcomer the standstill happened as well, under another id perhaps.
+        let settling = self.others.values().map(|it| it.settling).max();
+        let newcomer = Signs {
+            settling: settling.unwrap_or_default(),
+            ..Signs::default()
+        };
         self.others.retain(|id, _| view.member(*id).is_some());
         let members: Vec<_> = view.members().filter(|(id, _)| *id != self.me).collect();
         for (n, (id, member)) in members.iter().enumerate() {
@@ -83,7 +102,7 @@ impl Liveness {
             let successor = later.find(|(_, it)| {
                 it.join.node == member.join.node && it.generation > Default::default()
             });
-            let signs = self.others.entry(*id).or_default();
+            let signs = self.others.entry(*id).or_insert(newcomer);
             signs.replaced_by = successor.map(|(id, _)| *id);
         }
     }
@@ -98,11 +117,7 @@ impl Liveness {
     }
 
     /// A heartbeat of one's own, sent at `sent`, was read back. What others had written before it has been
-    /// read by now, so this, and not the passing of time, is when silence grows.
-    ///
-    /// It grows by the time since the last own beat was sent, or came back, whichever is less: a queue of beats that comes
-    /// back in one burst does not count. Where none came back for half the time-out, the log stood still, or we did: then
-    /// all begin anew, and are given time to come back.
+    /// read by now, so this, and not the passing of time, is when silence grows: see [`Interval::between`].
     pub fn own_came_back(&mut self, sent: Duration, now: Duration) {
         let beat = OwnBeat {
             sent,
@@ -111,22 +126,9 @@ impl Liveness {
         let Some(last) = self.last_own.replace(beat) else {
             return;
         };
-        let between_sent = sent.saturating_sub(last.sent);
-        let between_read = now.saturating_sub(last.came_back);
-        let stood_still = between_sent.max(between_read) >= self.failure_timeout / 2;
-        let between = between_sent.min(between_read);
-        let counts = between.saturating_sub(self.settling);
-        self.settling = match stood_still {
-            true => GRACE,
-            false => self.settling.saturating_sub(between),
-        };
+        let interval = Interval::between(last, beat, self.failure_timeout);
         for signs in self.others.values_mut() {
-            if !std::mem::take(&mut signs.heard_since_own) {
-                signs.silence += counts;
-            }
-            if stood_still {
-                signs.silence = Duration::ZERO;
-            }
+            signs.own_came_back(interval, self.failure_timeout);
         }
     }
 
@@ -171,6 +173,50 @@ impl Liveness {
     }
 }
 
+impl Interval {
+    /// Silence grows by the time since the last own beat was sent, or came back, whichever is less: a queue of beats that
+    /// comes back in one burst does not count. And by half the time-out at most, so that one interval makes nobody dead:
+    /// in a log so slow that own beats are that far apart, those of others are, too.
+    ///
+    /// Where none came back for half the time-out it was a standstill, unless the log is no quicker anyhow: no more beats
+    /// are sent than it takes, so that in a slow one they are as far apart as each is under way.
+    fn between(last: OwnBeat, beat: OwnBeat, failure_timeout: Duration) -> Self {
+        let half = failure_timeout / 2;
+        let between_sent = beat.sent.saturating_sub(last.sent);
+        let between_read = beat.came_back.saturating_sub(last.came_back);
+        let gap = between_sent.max(between_read);
+        let under_way = last.came_back.saturating_sub(last.sent);
+        let stood_still = gap >= half && gap >= 2 * under_way;
+        Self {
+            counts: between_sent.min(between_read).min(half),
+            stood_still: stood_still.then_some(gap),
+        }
+    }
+}
+
+impl Signs {
+    /// A standstill does not count against a member, and it is given time to come back: once, until it is heard again.
+    /// Else nobody would ever be dead to a node that stands still every few seconds.
+    fn own_came_back(&mut self, interval: Interval, failure_timeout: Duration) {
+        let heard = std::mem::take(&mut self.heard_since_own);
+        self.excused &= !heard;
+        let stood_still = interval.stood_still.filter(|_| !self.excused);
+        if let Some(gap) = stood_still {
+            self.excused = true;
+            self.settling = self.settling.max(gap.min(GRACE));
+            // What was counted before stands, unless its beats of that time may be lost as well.
+            if gap >= failure_timeout {
+                self.silence = Duration::ZERO;
+            }
+            return;
+        }
+        if !heard {
+            self.silence += interval.counts.saturating_sub(self.settling);
+        }
+        self.settling = self.settling.saturating_sub(interval.counts);
+    }
+}
+
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -179,138 +225,5 @@ impl fmt::Display for Verdict {
             Self::Refused => f.write_str("its connection broke and a new one was refused"),
             Self::Replaced { by } => write!(f, "replaced by {by}, which has its name"),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::testing::World;
-
-    const ME: MemberId = MemberId(0);
-    const OTHER: MemberId = MemberId(1);
-
-    fn ms(ms: u64) -> Duration {
-        Duration::from_millis(ms)
-    }
-
-    /// Two members, and a time-out of a second.
-    fn two() -> (Liveness, View) {
-        let mut world = World::default();
-        world.start();
-        world.start();
-        world.read(0, 2);
-        let view = world.nodes[0].view.clone();
-        let mut liveness = Liveness::new(ME, ms(1_000));
-        liveness.follow(&view);
-        (liveness, view)
-    }
-
-    fn beat(liveness: &mut Liveness, from_ms: u64, to_ms: u64) {
-        for at in (from_ms..=to_ms).step_by(100) {
-            liveness.own_came_back(ms(at), ms(at + 5));
-        }
-    }
-
-    #[test]
-    fn who_is_silent_for_the_time_out_while_our_own_beats_come_back_is_dead() {
-        let (mut liveness, view) = two();
-        beat(&mut liveness, 0, 900);
-        assert_eq!(liveness.verdict(OTHER), Verdict::Alive);
-        assert_eq!(liveness.director(&view), Some(ME));
-        assert_eq!(liveness.heir(&view), Some(OTHER));
-        beat(&mut liveness, 1_000, 1_000);
-        assert_eq!(liveness.verdict(OTHER), Verdict::Silent(ms(1_000)));
-        assert_eq!(liveness.heir(&view), None);
-        liveness.heard(OTHER);
-        assert_eq!(liveness.verdict(OTHER), Verdict::Alive, "it was only slow");
-    }
-
-    #[test]
-    fn a_broker_that_is_away_kills_nobody() {
-        let (mut liveness, _) = two();
-        beat(&mut liveness, 0, 500);
-        liveness.own_came_back(ms(600), ms(30_600));
-        assert_eq!(
-            liveness.verdict(OTHER),
-            Verdict::Alive,
-            "the first beat after it"
-        );
-        for queued in 7..300 {
-            liveness.own_came_back(ms(100 * queued), ms(30_601));
-        }
-        assert_eq!(
-            liveness.verdict(OTHER),
-            Verdict::Alive,
-            "those queued meanwhile"
-        );
-        beat(&mut liveness, 30_700, 33_500);
-        assert_eq!(
-            liveness.verdict(OTHER),
-            Verdict::Alive,
-            "its client tries again later than ours"
-        );
-        beat(&mut liveness, 33_600, 33_800);
-        assert!(
-            matches!(liveness.verdict(OTHER), Verdict::Silent(_)),
-            "it did not come back"
-        );
-    }
-
-    #[test]
-    fn who_slept_itself_does_not_take_the_others_for_dead() {
-        let (mut liveness, _) = two();
-        beat(&mut liveness, 0, 500);
-        liveness.heard(OTHER);
-        liveness.own_came_back(ms(60_000), ms(60_005));
-        assert_eq!(liveness.verdict(OTHER), Verdict::Alive);
-    }
-
-    #[test]
-    fn a_beat_that_is_lost_in_an_outage_kills_nobody_either() {
-        let (mut liveness, _) = two();
-        beat(&mut liveness, 0, 500);
-        liveness.own_came_back(ms(45_000), ms(60_000));
-        assert_eq!(liveness.verdict(OTHER), Verdict::Alive);
-    }
-
-    #[test]
-    fn a_refused_connection_is_death_at_once_unless_it_goes_on_beating() {
-        let (mut liveness, view) = two();
-        liveness.refused(OTHER);
-        liveness.heard(OTHER);
-        liveness.follow(&view);
-        liveness.heard(OTHER);
-        assert_eq!(
-            liveness.verdict(OTHER),
-            Verdict::Refused,
-            "these were under way"
-        );
-        liveness.heard(OTHER);
-        assert_eq!(liveness.verdict(OTHER), Verdict::Alive);
-    }
-
-    #[test]
-    fn who_comes_back_under_the_same_name_replaces_itself_once_it_is_armed() {
-        let mut world = World::default();
-        for name in ["director", "n1", "n1"] {
-            world.start_as(name);
-        }
-        let me = MemberId(0);
-        let (before, after) = (MemberId(1), MemberId(2));
-        let mut liveness = Liveness::new(me, ms(1_000));
-        world.read(0, usize::MAX);
-        liveness.follow(&world.nodes[0].view);
-        assert_eq!(
-            liveness.verdict(before),
-            Verdict::Alive,
-            "it may not have made sure yet"
-        );
-        world.read(2, usize::MAX);
-        world.arm(2);
-        world.read(0, usize::MAX);
-        liveness.follow(&world.nodes[0].view);
-        assert_eq!(liveness.verdict(before), Verdict::Replaced { by: after });
-        assert_eq!(liveness.verdict(after), Verdict::Alive);
     }
 }
