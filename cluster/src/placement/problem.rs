@@ -129,11 +129,12 @@ fn nodes(facts: &Facts) -> Vec<Node> {
     let racks: BTreeMap<&str, ()> = racks.map(|rack| (rack, ())).collect();
     let racks: BTreeMap<&str, usize> = racks.into_keys().zip(0..).collect();
     let takes = |it: &NodeFacts| it.weight > 0 && !it.leaving;
-    // If nobody wants to take anything, all have to: a shard without an active is worse.
+    // If nobody wants to take anything, those have to that stay, or else all: a shard without an active is worse.
     let nobody = !facts.nodes.values().any(takes);
+    let all_leave = facts.nodes.values().all(|it| it.leaving);
     let weight = |it: &NodeFacts| match takes(it) {
         true => i64::from(it.weight),
-        false => i64::from(nobody),
+        false => i64::from(nobody && (all_leave || !it.leaving)),
     };
     let nodes = facts.nodes.iter().map(|(id, it)| Node {
         id: *id,

@@ -486,3 +486,27 @@ fn without_nodes_there_is_no_plan_and_one_node_takes_all() {
             .all(|it| it.active == only && it.standbys.is_empty())
     );
 }
+
+#[test]
+fn where_nobody_wants_shards_those_take_them_that_stay() {
+    // Of each node its weight, whether it leaves, and how many of six shards it has in the end.
+    for nodes in [
+        &[(0, false, 0), (100, false, 6)][..],
+        &[(0, false, 6), (100, true, 0)],
+        &[(0, false, 3), (0, false, 3), (100, true, 0)],
+        &[(0, true, 0), (0, false, 6)],
+        &[(0, true, 3), (100, true, 3)],
+    ] {
+        let mut world = World::new(&[(6, Some(1))], 8);
+        for (weight, ..) in nodes {
+            world.add(*weight, None);
+        }
+        world.converge().unwrap();
+        for (node, (_, leaves, _)) in world.facts.nodes.values_mut().zip(nodes) {
+            node.leaving = *leaves;
+        }
+        world.converge().unwrap();
+        let expected: Vec<usize> = nodes.iter().map(|(.., shards)| *shards).collect();
+        assert_eq!(world.actives(), expected, "{nodes:?}\n{}", world.show());
+    }
+}
