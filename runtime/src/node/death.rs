@@ -37,10 +37,11 @@ impl Death {
             let member = view.member(id).or_else(|| before.member(id));
             member.map(|member| member.join.node.clone())
         };
+        // Who was armed anew meanwhile is still a member: its fence did not reach it.
         let dead = old
             .members()
             .iter()
-            .filter(|id| new.fenced().contains_key(*id) && !new.members().contains(*id));
+            .filter(|id| new.fenced().contains_key(*id) && view.member(**id).is_none());
         let death = |id: &MemberId| {
             let mut heirs = BTreeMap::new();
             for shard in old.actives_of(*id) {
