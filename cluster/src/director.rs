@@ -102,6 +102,9 @@ impl Director {
     /// Ask after every change of the view and of who is alive, when a fence has ended, and now and then for the sake
     /// of the reports. Each time: most of the time it is up to another one, which is noticed at once.
     pub fn next(&mut self, it: &Situation<'_>) -> Decision {
+        // Only of members it is asked whether they are fenced, and nobody becomes one again. To forget too much would cost
+        // no more than another fence.
+        self.fenced.retain(|id, _| it.view.member(*id).is_some());
         let decision = self.decide(it);
         match &decision {
             Decision::NotMine => self.since = None,

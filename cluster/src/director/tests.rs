@@ -155,6 +155,28 @@ fn who_is_armed_anew_during_its_fence_is_fenced_again() {
 }
 
 #[test]
+fn a_fence_is_remembered_until_its_member_is_put_out_and_no_longer() {
+    let (mut knows, [n0, n1, n2]) = cluster(["n0", "n1", "n2"]);
+    knows.plan(n0);
+    knows.alive.remove(&n2);
+    let fences = knows.fence(n0);
+    knows.ended(n0, &fences[0]);
+    let Decision::Write(lost) = knows.next(n0) else {
+        panic!("all who are dead are fenced");
+    };
+    knows.books.get_mut(&n0).unwrap().plan_refused(lost.epoch());
+    let plan = knows.plan(n0);
+    assert_eq!(plan.fenced(), lost.fenced(), "it is not fenced twice");
+    knows.next(n0);
+    assert!(knows.books[&n0].fenced.is_empty());
+    // Another one, which was slower, has fenced it as well.
+    knows.books.insert(n1, Director::new(n1));
+    knows.ended(n1, &fences[0]);
+    assert_eq!(knows.next(n1), Decision::NotMine);
+    assert!(knows.books[&n1].fenced.is_empty());
+}
+
+#[test]
 fn a_fence_that_failed_is_asked_for_again() {
     let (mut knows, [n0, n1]) = cluster(["n0", "n1"]);
     knows.plan(n0);
