@@ -155,6 +155,10 @@ impl Moves {
         let mut common = self.common.iter();
         let planned = common.find(|(stage, of, _)| *stage == PLANNED && *of == Some(epoch));
         let begin = planned.map_or(first, |(.., at)| *at);
+        if from == last.node && begin < owned {
+            // By that plan it had the shard already: a worker was made anew, and nobody has taken anything over.
+            return None;
+        }
         // Until its last commit for a shard, its owner is at work.
         let left = stages.get("last_commit").or(stages.get("released"));
         let since = self.failure(&from, owned, begin).or(left.copied());
@@ -227,6 +231,16 @@ mod tests {
         ];
         assert_eq!(told(&mut moves, &first), [""; 0], "nobody had it before");
         moves
+    }
+
+    #[test]
+    fn a_worker_that_is_made_anew_has_taken_nothing_over() {
+        let mut moves = of_n2();
+        let anew = [
+            event("n2", 5_000, "permitted", true, Some(1)),
+            event("n2", 5_030, "first_commit", true, Some(1)),
+        ];
+        assert_eq!(told(&mut moves, &anew), [""; 0]);
     }
 
     #[test]
