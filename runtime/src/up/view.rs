@@ -174,10 +174,14 @@ impl View {
             } => {
                 let shards = status.shards.iter().map(|line| line.shard.clone());
                 let shards: Vec<ShardId> = shards.collect();
-                if let Some(node) = self.process(&node, pid) {
-                    node.told = Some(Told::new(address, *status));
-                    node.silent = false;
+                if let Some(view) = self.process(&node, pid) {
+                    let broken = view.newly_broken(&status);
+                    view.told = Some(Told::new(address, *status));
+                    view.silent = false;
                     self.shards.extend(shards);
+                    for text in broken {
+                        self.happened(Event::of(&node, now, "broken", text));
+                    }
                     self.count_round(pid, round);
                 }
             }
@@ -423,6 +427,19 @@ impl NodeView {
     /// What it said at last may not hold any more.
     pub(super) fn is_stale(&self) -> bool {
         self.silent || self.state != State::Running
+    }
+
+    /// What is to be told of the shards that broke since it was asked before.
+    fn newly_broken(&self, status: &NodeStatus) -> Vec<String> {
+        let before = |shard| self.told.as_ref()?.shards.get(shard);
+        let broken = status.shards.iter().filter_map(|line| match &line.state {
+            Some(ShardState::Broken { reason }) => Some((&line.shard, reason)),
+            _ => None,
+        });
+        let new =
+            broken.filter(|(shard, _)| before(shard).is_none_or(|it| it.part != Part::Broken));
+        new.map(|(shard, reason)| format!("shard {shard}: {reason}"))
+            .collect()
     }
 }
 

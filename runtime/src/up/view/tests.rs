@@ -393,3 +393,24 @@ fn what_is_remembered_has_a_limit() {
     }
     assert!(view.events.len() <= MAX_EVENTS && view.unsettled.len() < 1000);
 }
+
+#[test]
+fn a_shard_that_breaks_is_told_once() {
+    let mut view = view(&[("n1", 11)]);
+    let mut broken = status("n1", 11, &[0], 0);
+    if let Fact::Status { status, .. } = &mut broken {
+        let reason = "it cannot be read".to_owned();
+        status.shards[0].state = Some(ShardState::Broken { reason });
+    }
+    for (at, fact) in [
+        (1, status("n1", 11, &[0], 0)),
+        (2, broken.clone()),
+        (3, broken),
+    ] {
+        view.fold(Millis(at), fact);
+    }
+    let events = view.settle(Millis(10_000));
+    let told = events.iter().filter(|event| event.kind == "broken");
+    let told: Vec<_> = told.map(|event| (event.at_ms, &*event.text)).collect();
+    assert_eq!(told, [(Millis(2), "shard orders/0: it cannot be read")]);
+}
