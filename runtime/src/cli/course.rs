@@ -162,7 +162,8 @@ impl Course {
         if self.doubt.is_some() {
             return Ok(None);
         }
-        if self.host.view.sent().unwrap_or_default() == 0 {
+        // What others have sent to a broker that keeps it can wait.
+        if self.host.view.sent().unwrap_or_default() == 0 && !self.host.has_own_broker() {
             self.look_for_broker().await?;
             return Ok(None);
         }

@@ -8,7 +8,7 @@ use tanist_actors::port::{Clock, LocalPortFuture, TokioClock};
 use tanist_cluster::{Millis, NodeName};
 use tokio::sync::{mpsc, oneshot, watch as watched};
 
-use super::broker::BROKER;
+use super::broker::{BROKER, LocalBroker};
 use super::event::Event;
 use super::face::Face;
 use super::local::{Ended, LocalCluster, Running};
@@ -149,6 +149,11 @@ impl Host {
             has_dir: true,
             pace: watched::Sender::default(),
         }
+    }
+
+    /// What its broker holds is gone when it ends.
+    pub(crate) fn has_own_broker(&mut self) -> bool {
+        matches!(self.cluster.broker(), LocalBroker::Embedded { .. })
     }
 
     /// From now on, shows what the generator has sent.

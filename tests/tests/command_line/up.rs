@@ -115,6 +115,25 @@ fn an_interrupt_ends_it_in_the_same_way_and_nothing_is_lost_or_doubled() {
 }
 
 #[test]
+fn what_others_have_sent_to_its_own_broker_is_waited_for_too() {
+    const WORDS: usize = 4000;
+    let program = Program::new("blocking", "").without_variables();
+    // So that it is not done at once.
+    let program = program.variable("BLOCKS_WHILE", "block");
+    let mut up = program.start(&["up", "--nodes", "1", "--json"]);
+    up.until("a table can be asked for", |_| {
+        (program.run(&["scan", "counts"]).code == Some(0)).then_some(())
+    });
+    let word = |n| format!("{{\"key\":\"k{}\",\"blocks\":false}}\n", n % 40);
+    program.file("words", (0..WORDS).map(word).collect::<String>());
+    program.answer(&["send", "words", "--file", "words", "--key-field", "key"]);
+    let ended = up.interrupt();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.stdout.contains("\"draining\""), "{ended:?}");
+    assert_eq!(last(&ended.stdout)["all_committed"], true, "{ended:?}");
+}
+
+#[test]
 fn nodes_are_killed_frozen_stopped_started_and_added_from_another_terminal() {
     let (broker, program) = orders();
     let mut up = start(&program, UP);
@@ -409,5 +428,5 @@ fn an_app_without_a_generator_has_a_local_cluster_too() {
             .without_variables()
             .run(&["up", "--nodes", "1", "--seconds", "1"]);
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    assert!(!ended.stdout.contains("sent"), "{ended:?}");
+    assert!(!ended.stdout.contains("were sent"), "{ended:?}");
 }
